@@ -1,0 +1,1 @@
+"""What a relay exposes, measured: inventory of stored fields and canary search."""

@@ -1,0 +1,1 @@
+"""What people and businesses run: store, engine, messenger, command line and bots."""

@@ -1,0 +1,1 @@
+"""The relay: stores, forwards and meters envelopes that it cannot read."""
