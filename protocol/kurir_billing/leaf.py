@@ -1,0 +1,71 @@
+"""Leaves: settled charges, as the relay keeps them and the invoice lists them.
+
+A leaf holds no mailbox and no envelope id. Whoever has it can check that the business signed the
+line, and that the customer's device opened the message, without learning who that was.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from kurir_billing.charge import Charge, Lane, Line, charge_hash, charge_message, lock_of
+from kurir_billing.errors import EvidenceError
+from kurir_wire.codec import pack, unpack
+from kurir_wire.errors import SignatureError
+from kurir_wire.ids import Hash, RelayId, digest, u32
+from kurir_wire.prekeys import U32, Bytes32, Bytes64
+from kurir_wire.signing import verify
+
+
+class Leaf(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """One settled charge. ``settled_day`` is unix time // 86400."""
+
+    line: Line
+    settled_day: U32
+    private_hash: Bytes32
+    lock: Bytes32
+    secret: Bytes32
+    lane: Lane
+    signature: Bytes64
+
+    @classmethod
+    def settle(cls, charge: Charge, private_hash: Hash, secret: bytes, day: int) -> Leaf:
+        """The leaf of a charge whose secret came back on ``day``."""
+        return cls(
+            charge.line, day, private_hash, charge.lock, secret, charge.lane, charge.signature
+        )
+
+    def charge_hash(self, relay_id: RelayId) -> Hash:
+        """The name of the charge that was settled."""
+        line_hash = self.line.hash(relay_id, self.lane.business_id)
+        return charge_hash(line_hash, self.private_hash, self.lock, self.lane.lane_pk)
+
+    def hash(self, relay_id: RelayId) -> Hash:
+        """``H(leaf)``: the charge, its day, its secret and its signature."""
+        return digest(
+            "leaf", self.charge_hash(relay_id), u32(self.settled_day), self.secret, self.signature
+        )
+
+    def check_signature(self, relay_id: RelayId) -> None:
+        """:raises EvidenceError: the business never signed this line"""
+        line_hash = self.line.hash(relay_id, self.lane.business_id)
+        message = charge_message(line_hash, self.private_hash, self.lock, self.lane.lane_pk)
+        try:
+            verify(self.lane.lane_pk, message, self.signature, "the charge")
+        except SignatureError as error:
+            raise EvidenceError("the business never signed this line") from error
+
+    def check_settlement(self) -> None:
+        """:raises EvidenceError: the secret is not the one that the message held"""
+        if lock_of(self.secret) != self.lock:
+            raise EvidenceError("settled without the secret that only the opened message holds")
+
+
+def open_leaf(data: bytes) -> Leaf:
+    """:raises MalformedError: not a leaf"""
+    return unpack(data, Leaf, limit=2_048)
+
+
+def packed_leaf(leaf: Leaf) -> bytes:
+    """The transmitted form."""
+    return pack(leaf)

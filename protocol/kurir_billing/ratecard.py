@@ -1,0 +1,131 @@
+"""Rate cards: prices as a signed, versioned file.
+
+The body is JSON in one canonical spelling (sorted keys, no spaces), so that the hash of a card is
+the same wherever it was made. Prices are integer micro-USD per message.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from kurir_billing.errors import RateCardError
+from kurir_billing.kinds import Category
+from kurir_wire.cards import Signed
+from kurir_wire.codec import pack, unpack
+from kurir_wire.errors import WireError
+from kurir_wire.ids import Hash, RelayId, digest
+from kurir_wire.limits import MAX_CARD
+from kurir_wire.signing import message_to_sign, verify
+
+OTHER: Final = "OTHER"
+"""The market of everybody whose own market has no price."""
+
+MicroUsd = Annotated[int, Meta(ge=0, le=1_000_000_000)]
+MarketCode = Annotated[str, Meta(pattern="^[A-Z0-9]{2,8}$")]
+
+
+class Rates(Struct, frozen=True, forbid_unknown_fields=True):
+    """Prices of one market, micro-USD per message."""
+
+    countries: list[str]
+    marketing: MicroUsd
+    utility: MicroUsd
+    authentication: MicroUsd
+
+    def of(self, category: Category) -> int:
+        """The price of a category."""
+        match category:
+            case Category.MARKETING:
+                return self.marketing
+            case Category.AUTHENTICATION:
+                return self.authentication
+            case _:
+                return self.utility
+
+
+class RateCard(Struct, frozen=True, forbid_unknown_fields=True):
+    """One version of the prices, in force from ``effective_from`` (seconds) on."""
+
+    version: Annotated[int, Meta(ge=1)]
+    currency: str
+    effective_from: Annotated[int, Meta(ge=0)]
+    markets: dict[MarketCode, Rates]
+
+    def rates(self, market: str) -> Rates:
+        """The prices of a market; an unknown one is priced as ``OTHER``."""
+        return self.markets.get(market) or self.markets[OTHER]
+
+    def market_of(self, country: str) -> str:
+        """The market to which a two-letter country code belongs."""
+        wanted = country.upper()
+        for name, rates in self.markets.items():
+            if wanted == name or wanted in rates.countries:
+                return name
+        return OTHER
+
+
+def parse(body: bytes) -> RateCard:
+    """Decode the JSON body of a card.
+
+    :raises RateCardError: not a rate card, not canonical, or without a price for ``OTHER``
+    """
+    try:
+        card = msgspec.json.decode(body, type=RateCard)
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise RateCardError(f"not a rate card: {error}") from error
+    if card.currency != "USD":
+        raise RateCardError(f"the currency is USD, not {card.currency!r}")
+    if OTHER not in card.markets:
+        raise RateCardError(f"there is no price for the market {OTHER}")
+    if canonical(card) != body:
+        raise RateCardError("the card is not in canonical JSON (sorted keys, no spaces)")
+    return card
+
+
+def canonical(card: RateCard) -> bytes:
+    """The one spelling of a card."""
+    return json.dumps(
+        msgspec.to_builtins(card), sort_keys=True, separators=(",", ":"), ensure_ascii=True
+    ).encode("ascii")
+
+
+def rate_card_hash(body: bytes) -> Hash:
+    """The name that a charge gives to the card it was priced by."""
+    return digest("rate-card", body)
+
+
+def rate_card_message(relay_id: RelayId, body: bytes) -> bytes:
+    """What the operator signs."""
+    return message_to_sign("rate-card", relay_id, rate_card_hash(body))
+
+
+def open_rate_card(data: bytes, operator_pk: bytes, relay_id: RelayId) -> tuple[RateCard, Hash]:
+    """Check and decode a rate card as the relay sends it.
+
+    :returns: the card and its hash
+    :raises RateCardError: not a card, or not signed by this relay's operator
+    """
+    try:
+        signed = unpack(data, Signed, limit=MAX_CARD)
+        verify(
+            operator_pk, rate_card_message(relay_id, signed.body), signed.signature, "the rate card"
+        )
+    except WireError as error:
+        raise RateCardError(str(error)) from error
+    return parse(signed.body), rate_card_hash(signed.body)
+
+
+def signed_rate_card(body: bytes, signature: bytes) -> bytes:
+    """The form in which a card travels."""
+    return pack(Signed(body, signature))
+
+
+def bundled() -> RateCard:
+    """The public list card of January 2026 that comes with kurir."""
+    text = resources.files("kurir_billing").joinpath("ratecard-2026-01.json").read_bytes()
+    return msgspec.json.decode(text, type=RateCard)

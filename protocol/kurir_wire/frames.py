@@ -1,0 +1,396 @@
+"""Frames: what goes over one WebSocket binary message.
+
+A frame is a msgpack array whose first entry is its name. Requests carry a number ``n`` that the
+reply repeats. Lists go both ways, so that one frame and one commit serve many envelopes.
+
+Client to relay: beacon, create, open, delete, submit, ack, put_card, get_card, register,
+put_prekeys, get_business, prove, rate_card, settlements, invoice.
+Relay to client: welcome, results, error, deliver, beacon_is, card_is, business_is, rate_card_is,
+settlements_are, invoice_is.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+from msgspec import Meta, Struct
+
+from kurir_wire.beacons import Beacon
+from kurir_wire.cards import Badge
+from kurir_wire.codec import pack, unpack
+from kurir_wire.errors import MalformedError
+from kurir_wire.ids import BusinessId, EnvelopeId, Hash, MailboxId, RelayId, u32
+from kurir_wire.limits import (
+    BUCKETS,
+    MAX_CARD,
+    MAX_FRAME,
+    MAX_ITEMS,
+    MAX_LIFE_HOURS,
+    MAX_PREKEYS,
+    MAX_TEXT_DETAIL,
+)
+from kurir_wire.prekeys import U8, U32, U63, Bytes16, Bytes32, Bytes64, EcPreKey, KemPreKey
+from kurir_wire.relaycert import RelayCert
+from kurir_wire.signing import message_to_sign
+
+Body = Annotated[bytes, Meta(min_length=BUCKETS[0], max_length=BUCKETS[-1])]
+CardBytes = Annotated[bytes, Meta(min_length=1, max_length=MAX_CARD)]
+ChargeBytes = Annotated[bytes, Meta(min_length=1, max_length=2_048)]
+"""A packed ``kurir_billing.charge.Charge``; about 700 bytes with a grant."""
+Small = Annotated[bytes, Meta(max_length=2_048)]
+LifeHours = Annotated[int, Meta(ge=1, le=MAX_LIFE_HOURS)]
+Detail = Annotated[str, Meta(max_length=MAX_TEXT_DETAIL)]
+Code = Annotated[str, Meta(min_length=1, max_length=32)]
+Chunk = Annotated[bytes, Meta(max_length=MAX_FRAME // 2)]
+
+
+class _Entry(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """An entry of a list in a frame."""
+
+
+class _Frame(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A frame; its subclasses carry their name as a tag."""
+
+
+# Entries
+
+
+class NewMailbox(_Entry, frozen=True):
+    """A mailbox to make; the signature by its read key covers :func:`create_message`."""
+
+    read_pk: Bytes32
+    gate: Bytes32
+    born_hour: U32
+    signature: Bytes64
+
+
+class Opening(_Entry, frozen=True):
+    """A mailbox to read; the signature by its read key covers :func:`open_message`."""
+
+    mailbox_id: Bytes32
+    signature: Bytes64
+
+
+class Submission(_Entry, frozen=True):
+    """An envelope. ``token`` opens a personal mailbox, ``charge`` a business-paid one, neither an
+    address. ``life`` in hours."""
+
+    mailbox_id: Bytes32
+    envelope_id: Bytes16
+    body: Body
+    life: LifeHours
+    token: Bytes32 | None = None
+    charge: ChargeBytes | None = None
+
+
+class Label(_Entry, frozen=True):
+    """What a metered envelope says of itself outside; bound into its seal."""
+
+    business_id: Bytes32
+    category: U8
+    frank: Bytes32
+    lock: Bytes32
+
+
+class Delivery(_Entry, frozen=True):
+    """An envelope on its way to the reader."""
+
+    mailbox_id: Bytes32
+    envelope_id: Bytes16
+    body: Body
+    label: Label | None = None
+
+
+class Ack(_Entry, frozen=True):
+    """The reader has it on its disk. ``secret`` settles a metered envelope; without it the envelope
+    goes away unpaid."""
+
+    mailbox_id: Bytes32
+    envelope_id: Bytes16
+    secret: Bytes32 | None = None
+
+
+class Result(_Entry, frozen=True):
+    """What became of one entry. In a list ``None`` stands for plain success."""
+
+    code: Code
+    detail: Detail = ""
+    retry_after: U32 | None = None
+    left: U32 | None = None
+    data: Small | None = None
+
+
+# Requests
+
+
+class GetBeacon(_Frame, frozen=True, tag="beacon"):
+    """The beacon of this minute."""
+
+    n: U32
+
+
+class Create(_Frame, frozen=True, tag="create"):
+    """Make mailboxes."""
+
+    n: U32
+    mailboxes: Annotated[list[NewMailbox], Meta(min_length=1, max_length=MAX_ITEMS)]
+
+
+class Open(_Frame, frozen=True, tag="open"):
+    """Read mailboxes over this connection; deliveries follow. Where envelopes wait, the result is
+    ``ok`` with their number in ``left``."""
+
+    n: U32
+    mailboxes: Annotated[list[Opening], Meta(min_length=1, max_length=MAX_ITEMS)]
+
+
+class Delete(_Frame, frozen=True, tag="delete"):
+    """Delete mailboxes that this connection has opened, with all that waits in them."""
+
+    n: U32
+    mailboxes: Annotated[list[Bytes32], Meta(min_length=1, max_length=MAX_ITEMS)]
+
+
+class Submit(_Frame, frozen=True, tag="submit"):
+    """Hand over envelopes. Each result is its own; success means on disk."""
+
+    n: U32
+    submissions: Annotated[list[Submission], Meta(min_length=1, max_length=MAX_ITEMS)]
+
+
+class Acks(_Frame, frozen=True, tag="ack"):
+    """Acknowledge and settle deliveries of mailboxes that this connection has opened."""
+
+    n: U32
+    acks: Annotated[list[Ack], Meta(min_length=1, max_length=MAX_ITEMS)]
+
+
+class PutCard(_Frame, frozen=True, tag="put_card"):
+    """Leave an encrypted card with a personal mailbox that this connection has opened."""
+
+    n: U32
+    mailbox_id: Bytes32
+    card: CardBytes
+
+
+class GetCard(_Frame, frozen=True, tag="get_card"):
+    """Fetch the card that waits with a mailbox, by its send token."""
+
+    n: U32
+    mailbox_id: Bytes32
+    token: Bytes32
+
+
+class Register(_Frame, frozen=True, tag="register"):
+    """Register a business or bring a newer card. ``address`` is the mailbox that the card names,
+    made here with the open gate if it is new."""
+
+    n: U32
+    card: CardBytes
+    address: NewMailbox
+
+
+class PutPreKeys(_Frame, frozen=True, tag="put_prekeys"):
+    """Refill one-time prekeys of the business that this connection has proved to be."""
+
+    n: U32
+    ec: Annotated[list[EcPreKey], Meta(max_length=MAX_PREKEYS)]
+    kem: Annotated[list[KemPreKey], Meta(max_length=MAX_PREKEYS)]
+
+
+class GetBusiness(_Frame, frozen=True, tag="get_business"):
+    """The card of a business, with one one-time prekey of each kind while there are some."""
+
+    n: U32
+    business_id: Bytes32
+
+
+class Prove(_Frame, frozen=True, tag="prove"):
+    """This connection speaks for a business. ``lane`` is a packed lane certificate; the signature by
+    the lane key covers :func:`prove_message`."""
+
+    n: U32
+    business_id: Bytes32
+    lane: Small
+    signature: Bytes64
+
+
+class GetRateCard(_Frame, frozen=True, tag="rate_card"):
+    """A signed rate card: the one in force, or the one with this hash."""
+
+    n: U32
+    card_hash: Bytes32 | None = None
+
+
+class GetSettlements(_Frame, frozen=True, tag="settlements"):
+    """Settled charges of the proved business on one whole past day (unix time // 86400), in order
+    of their hash, from after ``after``."""
+
+    n: U32
+    day: U32
+    after: Bytes32
+
+
+class GetInvoice(_Frame, frozen=True, tag="invoice"):
+    """The signed head of the proved business's invoice for a month (year * 100 + month)."""
+
+    n: U32
+    month: U32
+
+
+# Replies and pushes
+
+
+class Welcome(_Frame, frozen=True, tag="welcome"):
+    """The first frame of a connection. Proofs are signatures over ``nonce``."""
+
+    version: U32
+    cert: RelayCert
+    nonce: Bytes32
+    now: U63
+    beacon: Beacon
+
+
+class Results(_Frame, frozen=True, tag="results"):
+    """One entry for each of the request, in order; a request about one thing has one."""
+
+    n: U32
+    results: Annotated[list[Result | None], Meta(max_length=MAX_ITEMS)]
+
+
+class Error(_Frame, frozen=True, tag="error"):
+    """A whole frame was not accepted. ``n`` is its number if that could be read."""
+
+    n: U32 | None
+    result: Result
+
+
+class Deliver(_Frame, frozen=True, tag="deliver"):
+    """Envelopes for the reader, oldest first in each mailbox."""
+
+    deliveries: Annotated[list[Delivery], Meta(min_length=1, max_length=MAX_ITEMS)]
+
+
+class BeaconIs(_Frame, frozen=True, tag="beacon_is"):
+    """Reply to beacon."""
+
+    n: U32
+    beacon: Beacon
+
+
+class CardIs(_Frame, frozen=True, tag="card_is"):
+    """Reply to get_card."""
+
+    n: U32
+    card: CardBytes
+
+
+class BusinessIs(_Frame, frozen=True, tag="business_is"):
+    """Reply to get_business. ``badge`` is missing while the operator has not approved it."""
+
+    n: U32
+    card: CardBytes
+    badge: Badge | None = None
+    one_time: EcPreKey | None = None
+    kem: KemPreKey | None = None
+
+
+class RateCardIs(_Frame, frozen=True, tag="rate_card_is"):
+    """Reply to rate_card: a packed :class:`~kurir_wire.cards.Signed` whose body is JSON."""
+
+    n: U32
+    card: CardBytes
+
+
+class SettlementsAre(_Frame, frozen=True, tag="settlements_are"):
+    """Reply to settlements: packed leaves; ``more`` if another request is needed."""
+
+    n: U32
+    leaves: Annotated[list[Small], Meta(max_length=MAX_ITEMS)]
+    more: bool
+
+
+class InvoiceIs(_Frame, frozen=True, tag="invoice_is"):
+    """Reply to invoice: a packed invoice head."""
+
+    n: U32
+    head: Small
+
+
+Request: TypeAlias = (
+    GetBeacon
+    | Create
+    | Open
+    | Delete
+    | Submit
+    | Acks
+    | PutCard
+    | GetCard
+    | Register
+    | PutPreKeys
+    | GetBusiness
+    | Prove
+    | GetRateCard
+    | GetSettlements
+    | GetInvoice
+)
+"""What a client may send."""
+
+Push: TypeAlias = (
+    Welcome
+    | Results
+    | Error
+    | Deliver
+    | BeaconIs
+    | CardIs
+    | BusinessIs
+    | RateCardIs
+    | SettlementsAre
+    | InvoiceIs
+)
+"""What a relay may send."""
+
+
+def encode(frame: Request | Push) -> bytes:
+    """One frame as bytes."""
+    return pack(frame)
+
+
+def decode_request(data: bytes) -> Request:
+    """:raises MalformedError: not a frame that a client may send, or over a limit"""
+    return unpack(data, Request)  # type: ignore[arg-type]
+
+
+def decode_push(data: bytes) -> Push:
+    """:raises MalformedError: not a frame that a relay may send, or over a limit"""
+    return unpack(data, Push)  # type: ignore[arg-type]
+
+
+def check_bucket(body: bytes) -> None:
+    """:raises MalformedError: a body of a length that is not a bucket"""
+    if len(body) not in BUCKETS:
+        raise MalformedError(f"a body has one of the lengths {BUCKETS}, not {len(body)}")
+
+
+# Proofs: what the keys of a client sign. Each covers the relay and the connection's nonce, so that
+# it is of no use on another connection or at another relay.
+
+
+def create_message(relay_id: RelayId, nonce: bytes, gate: Hash | bytes, born_hour: int) -> bytes:
+    """What a read key signs to make its mailbox."""
+    return message_to_sign("create", relay_id, nonce, gate, u32(born_hour))
+
+
+def open_message(relay_id: RelayId, nonce: bytes, mailbox_id: MailboxId | bytes) -> bytes:
+    """What a read key signs to read its mailbox."""
+    return message_to_sign("open", relay_id, nonce, mailbox_id)
+
+
+def prove_message(relay_id: RelayId, nonce: bytes, business_id: BusinessId | bytes) -> bytes:
+    """What a lane key signs to speak for its business."""
+    return message_to_sign("prove", relay_id, nonce, business_id)
+
+
+def envelope_key(mailbox_id: bytes, envelope_id: bytes) -> tuple[MailboxId, EnvelopeId]:
+    """The pair that names an envelope at the relay."""
+    return MailboxId(mailbox_id), EnvelopeId(envelope_id)

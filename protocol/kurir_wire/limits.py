@@ -1,0 +1,37 @@
+"""Every limit of the wire, with its reason. The relay's own rates are in ``kurir_server``."""
+
+from __future__ import annotations
+
+from typing import Final
+
+PROTOCOL_VERSION: Final = 1
+SUBPROTOCOL: Final = "kurir.1"
+"""The WebSocket subprotocol that both sides must name."""
+
+BUCKETS: Final = (2_048, 4_096, 16_384, 65_536)
+"""The only lengths of a sealed body, in bytes: coarse enough to hide what a message is."""
+ADDRESS_BUCKETS: Final = BUCKETS[1:]
+"""HPKE and a handshake do not fit 2 KiB, so address traffic starts at 4 KiB for everyone."""
+
+MAX_FRAME: Final = 1_048_576
+"""Bytes of one frame: sixteen of the largest envelopes fit, and one frame never holds much memory."""
+MAX_ITEMS: Final = 256
+"""Entries of a list in one frame: a batch worth one commit; a full list of small ones fits MAX_FRAME."""
+MAX_DEPTH: Final = 6
+"""Nesting of a frame: the deepest defined frame has four."""
+
+MAX_CARD: Final = 16_384
+"""Bytes of a card: a business card with a 1,568-byte KEM prekey and a 1,184-byte envelope key is 4 KiB."""
+MAX_PREKEYS: Final = 100
+"""One-time prekeys of each kind kept for a business: 160 KiB at most."""
+MAX_NAME: Final = 64
+"""Characters of a display or legal name."""
+MAX_LIFE_HOURS: Final = 720
+"""An envelope waits at most 30 days."""
+DEFAULT_LIFE_HOURS: Final = 720
+CARD_LIFE: Final = 30 * 86_400
+"""Seconds a card is valid: a lost business key stops being handed out within a month."""
+CLOCK_SKEW: Final = 300
+"""Seconds by which two clocks may differ before a certificate or card counts as not yet valid."""
+MAX_TEXT_DETAIL: Final = 300
+"""Characters of an error's detail."""
