@@ -1,0 +1,218 @@
+"""A bot in a few lines: a registered business that answers.
+
+::
+
+    bot = Bot("./shop", passphrase)
+
+    @bot.message
+    async def answer(message):
+        await message.reply(f"You said: {message.text}")
+
+    bot.run()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from kurir_billing.kinds import REFUSAL_TEXT, RefusalCode
+from kurir_client import business
+from kurir_client.clock import Clock, system_clock
+from kurir_client.errors import ProfileError, RefusedError, RelayError, UsageError
+from kurir_client.messenger import Messenger
+from kurir_client.profile import Profile
+from kurir_client.schema import Contact, Message, Status
+from kurir_client.terms import Offer, offer
+
+RENEW_EVERY: Final = 6 * 3_600.0
+"""Seconds after which a connected bot looks at its card, prekeys and rate card again."""
+
+log = logging.getLogger("kurir.bot")
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """Somebody who has written to the business."""
+
+    name: str
+    _bot: Bot = field(repr=False)
+    _id: int = field(repr=False)
+
+    @property
+    def offer(self) -> Offer:
+        """What a message sent now would cost, and until when an answer is free."""
+        return self._bot.offer(self.name)
+
+    async def send(self, text: str, max_price: int = 0) -> None:
+        """Write to the customer.
+
+        :param max_price: micro-USD that may be spent; 0 sends only what is free
+        :raises RefusedError: it would cost more; ``quote_micro_usd`` says how much
+        """
+        await self._bot.send(self.name, text, max_price)
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message of a customer.
+
+    :ivar at: second at which it was written, by the customer's clock
+    """
+
+    text: str = field(repr=False)
+    at: int
+    customer: Customer
+
+    async def reply(self, text: str, max_price: int = 0) -> None:
+        """Answer; free within 24 hours of the customer's message. See :meth:`Customer.send`."""
+        await self.customer.send(text, max_price)
+
+
+Handler = Callable[[Incoming], Awaitable[None]]
+
+
+class Bot:
+    """A business's profile that stays online and hands each message to its handler, once.
+
+    :param home: the profile's folder, registered with ``kurir business register``
+    :param passphrase: by default from ``KURIR_PASSPHRASE``
+    """
+
+    def __init__(
+        self,
+        home: str | Path,
+        passphrase: str | None = None,
+        clock: Clock = system_clock,
+        ca_file: str | None = None,
+    ) -> None:
+        self._home, self._clock, self._ca_file = Path(home), clock, ca_file
+        self._passphrase = passphrase
+        self._handler: Handler | None = None
+        self._messenger: Messenger | None = None
+        self._wake = asyncio.Event()
+
+    def message(self, handler: Handler) -> Handler:
+        """Decorator: call this for each message of a customer, one at a time."""
+        if not inspect.iscoroutinefunction(handler):
+            raise UsageError("a handler is an async function: async def answer(message)")
+        self._handler = handler
+        return handler
+
+    def offer(self, name: str) -> Offer:
+        """What a message to this customer would cost now.
+
+        :raises UsageError: there is no such customer
+        """
+        return offer(self._profile.store, self._contact(name), self._clock())
+
+    async def send(self, name: str, text: str, max_price: int = 0) -> None:
+        """Write to a customer by name; it leaves at once, or as soon as the relay is there.
+
+        :raises RefusedError: it would cost more than ``max_price``
+        :raises UsageError: there is no such customer
+        """
+        contact = self._contact(name)
+        due = offer(self._profile.store, contact, self._clock())
+        if due.price_micro_usd > max_price:
+            raise refused(due)
+        self._need().queue_text(contact, text, max_price)
+
+    def run(self) -> None:
+        """Run until SIGTERM or Ctrl+C."""
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(self.serve())
+
+    async def serve(self) -> None:
+        """Stay online and answer, until cancelled or SIGTERM.
+
+        :raises ProfileError: the profile cannot be opened
+        :raises RelayError: the relay is another one, or does not believe that this is the business
+        """
+        passphrase = self._passphrase or os.environ.get("KURIR_PASSPHRASE")
+        if passphrase is None:
+            raise ProfileError("the bot has no passphrase", "set KURIR_PASSPHRASE")
+        profile = Profile.open(self._home, passphrase, self._clock, self._ca_file)
+        self._messenger = Messenger(profile, on_change=self._changed)
+        self._messenger.on_connect = lambda link: business.keep_fresh(profile, link)
+        jobs = [
+            asyncio.create_task(self._messenger.follow(lambda state: log.info("%s", state))),
+            asyncio.create_task(self._answer()),
+        ]
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(NotImplementedError):  # no signal handlers on Windows
+            loop.add_signal_handler(signal.SIGTERM, jobs[0].cancel)
+        try:
+            self._wake.set()
+            done, _ = await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
+            for job in done:
+                if not job.cancelled():
+                    job.result()
+        finally:
+            for job in jobs:
+                job.cancel()
+            await asyncio.gather(*jobs, return_exceptions=True)
+            profile.close()
+
+    async def _changed(self) -> None:
+        self._wake.set()
+
+    async def _answer(self) -> None:
+        messenger = self._need()
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            for message in messenger.unread():
+                await self._handle(message)
+                # Marked only now: a bot that is killed in between sees the message again.
+                messenger.shown(message)
+
+    async def _handle(self, message: Message) -> None:
+        if message.direction != "in" or message.contact is None:
+            log.warning("%s", message.text)
+            return
+        contact = self._profile.store.contact(message.contact)
+        incoming = Incoming(message.text, message.at, Customer(contact.name, self, contact.id))
+        if self._handler is None:
+            return
+        try:
+            await self._handler(incoming)
+        except (RefusedError, RelayError) as error:
+            log.warning("an answer was refused: %s", error.what)
+        except Exception:
+            # One customer's odd message must not stop the answers to all others.
+            log.exception("the handler failed")
+
+    @property
+    def _profile(self) -> Profile:
+        return self._need().profile
+
+    def _need(self) -> Messenger:
+        if self._messenger is None:
+            raise UsageError("the bot is not running", "call it from a handler, or while it serves")
+        return self._messenger
+
+    def _contact(self, name: str) -> Contact:
+        return self._need().contact(name)
+
+
+def refused(due: Offer) -> RefusedError:
+    """The refusal to send without paying, with what it would cost."""
+    code = RefusalCode.OUTSIDE_WINDOW
+    return RefusedError(
+        f"{REFUSAL_TEXT[code]}: this message would cost {due.price_micro_usd} micro-USD",
+        "accept the price to send it all the same",
+        code,
+        due.price_micro_usd,
+    )
+
+
+__all__ = ["Bot", "Customer", "Incoming", "Offer", "Status"]

@@ -1,0 +1,344 @@
+"""From content to envelope and back: sans-I/O. Values go in, values come out; nothing is stored.
+
+What the relay may see is decided here and nowhere else: a submission holds a mailbox, an envelope
+id, a sealed body that fills its bucket, a life, and what opens the gate.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections.abc import Container
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import msgspec
+
+from kurir_billing import charge as charges
+from kurir_billing.grant import Grant, grant_message
+from kurir_billing.kinds import GrantKind
+from kurir_client import content as contents
+from kurir_client.content import Content
+from kurir_crypto import message, padding, sealing
+from kurir_crypto.handshake import PreKeyStore
+from kurir_crypto.keys import IdentityKeyPair, SigningKeyPair
+from kurir_crypto.sealing import Binding, EnvelopeKeyPair, MailboxKey
+from kurir_crypto.session import Session
+from kurir_crypto.settlement import frank_tag, generate_kf, settlement_secret
+from kurir_wire.beacons import Beacon
+from kurir_wire.errors import MalformedError
+from kurir_wire.frames import Delivery, Label, Submission
+from kurir_wire.ids import (
+    MINUTE,
+    NO_HASH,
+    BusinessId,
+    EnvelopeId,
+    Hash,
+    MailboxId,
+    RelayId,
+)
+from kurir_wire.limits import CLOCK_SKEW, DEFAULT_LIFE_HOURS
+from kurir_wire.prekeys import IdentityPublic
+
+ENVELOPE_ID_BYTES: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class PersonRoute:
+    """Into a personal mailbox: its token, and its sealing key."""
+
+    mailbox_id: MailboxId
+    token: bytes = field(repr=False)
+    key: MailboxKey
+
+
+@dataclass(frozen=True, slots=True)
+class AddressRoute:
+    """To the public address of a business: its envelope key."""
+
+    mailbox_id: MailboxId
+    envelope_pk: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PaidRoute:
+    """Into a customer's mailbox that we pay for: the opening of its gate, and its sealing key."""
+
+    mailbox_id: MailboxId
+    opening: bytes = field(repr=False)
+    key: MailboxKey
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a business signs besides the envelope: the line, the evidence, a fresh beacon, and the
+    lane with the next number."""
+
+    line: charges.Line
+    grant: Grant | None
+    beacon: Beacon
+    lane: charges.Lane
+    lane_key: SigningKeyPair
+    lane_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A submission, and the session as it must be stored before the submission leaves."""
+
+    session: Session
+    submission: Submission
+    charge_hash: Hash | None = None
+
+
+class Keys(Protocol):
+    """What opening an envelope needs of the store."""
+
+    @property
+    def identity(self) -> IdentityKeyPair:
+        """Our own identity."""
+
+    @property
+    def prekeys(self) -> PreKeyStore:
+        """Our own prekeys."""
+
+    def session(self, session_id: bytes) -> Session | None:
+        """A session by its id."""
+
+    def known_sessions(self) -> Container[bytes]:
+        """Ids of all sessions ever held, against replayed first messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An envelope, opened and checked.
+
+    ``fresh``: a handshake made this session just now. ``secret`` settles the envelope.
+    """
+
+    session: Session
+    content: Content
+    fresh: bool
+    used_ec: int | None
+    used_kem: int | None
+    secret: bytes | None = field(repr=False)
+
+    @property
+    def peer(self) -> IdentityPublic:
+        """Who sent it."""
+        return self.session.peer
+
+
+def make_grant(
+    relay_id: RelayId,
+    business_id: BusinessId,
+    mailbox_id: MailboxId,
+    read_key: SigningKeyPair,
+    beacon: Beacon,
+) -> Grant:
+    """The customer's permission to answer for a day, counted from the beacon."""
+    kind = GrantKind.SERVICE
+    signed = grant_message(
+        relay_id, business_id, mailbox_id, kind, beacon.minute, beacon.nonce, NO_HASH
+    )
+    return Grant(kind, beacon.minute, beacon.nonce, NO_HASH, read_key.sign(signed))
+
+
+def seal_personal(session: Session, content: Content, route: PersonRoute, now: int) -> Sealed:
+    """An envelope for a person.
+
+    :raises MessageTooLongError: the text does not fit the largest bucket
+    """
+    envelope_id = EnvelopeId(os.urandom(ENVELOPE_ID_BYTES))
+    binding = Binding(route.mailbox_id, envelope_id)
+    after, data, bucket = _encrypt(session, content, binding, address=False)
+    body = _seal(route.key, now, binding, data, bucket)
+    submission = Submission(
+        route.mailbox_id, envelope_id, body, DEFAULT_LIFE_HOURS, token=route.token
+    )
+    return Sealed(after, submission)
+
+
+def seal_to_business(session: Session, content: Content, route: AddressRoute) -> Sealed:
+    """An envelope for a business's address.
+
+    :raises MessageTooLongError: the text does not fit the largest bucket
+    """
+    envelope_id = EnvelopeId(os.urandom(ENVELOPE_ID_BYTES))
+    binding = Binding(route.mailbox_id, envelope_id)
+    after, data, bucket = _encrypt(session, content, binding, address=True)
+    body = sealing.seal_to_address(route.envelope_pk, binding, data, bucket)
+    return Sealed(after, Submission(route.mailbox_id, envelope_id, body, DEFAULT_LIFE_HOURS))
+
+
+def seal_paid(
+    session: Session,
+    content: Content,
+    route: PaidRoute,
+    terms: Terms,
+    relay_id: RelayId,
+    now: int,
+) -> Sealed:
+    """A metered envelope with its signed charge.
+
+    The settlement key goes inside; outside stand only its hash and the franking tag, so that the
+    relay can neither settle by itself nor see what is settled.
+
+    :raises MessageTooLongError: the text does not fit the largest bucket
+    """
+    envelope_id = EnvelopeId(os.urandom(ENVELOPE_ID_BYTES))
+    business_id = terms.lane.business_id
+    settle_key = generate_kf()
+    category = terms.line.category
+    content = msgspec.structs.replace(content, category=category, settle_key=settle_key)
+    label = Label(
+        business_id,
+        category,
+        _frank(content, settle_key, relay_id, business_id, route.mailbox_id, envelope_id, category),
+        charges.lock_of(settlement_secret(settle_key, envelope_id)),
+    )
+    label_hash = charges.label_hash(label, relay_id, route.mailbox_id, envelope_id)
+    binding = Binding(route.mailbox_id, envelope_id, label_hash)
+    after, data, bucket = _encrypt(session, content, binding, address=False)
+    body = _seal(route.key, now, binding, data, bucket)
+    unsigned = charges.Charge(
+        line=terms.line,
+        opening=route.opening,
+        frank=label.frank,
+        lock=label.lock,
+        private_salt=os.urandom(32),
+        fresh_salt=os.urandom(32),
+        beacon_minute=terms.beacon.minute,
+        beacon_nonce=terms.beacon.nonce,
+        lane=terms.lane,
+        lane_seq=terms.lane_seq,
+        grant=terms.grant,
+        signature=bytes(64),
+    )
+    private_hash = unsigned.private_hash(
+        relay_id, route.mailbox_id, envelope_id, body, DEFAULT_LIFE_HOURS
+    )
+    fields = unsigned.signed_fields(relay_id, private_hash)
+    signature = terms.lane_key.sign(charges.charge_message(*fields))
+    signed = msgspec.structs.replace(unsigned, signature=signature)
+    submission = Submission(
+        route.mailbox_id,
+        envelope_id,
+        body,
+        DEFAULT_LIFE_HOURS,
+        charge=charges.packed(signed),
+    )
+    return Sealed(after, submission, charges.charge_hash(*fields))
+
+
+def open_delivery(
+    delivery: Delivery,
+    keys: Keys,
+    seal: MailboxKey | EnvelopeKeyPair,
+    relay_id: RelayId,
+    payer: BusinessId | None,
+    now: int,
+) -> Opened:
+    """Open an envelope and check everything that can be checked without a store.
+
+    :param seal: the mailbox's sealing key, or the envelope key of our address
+    :param payer: the business that pays for this mailbox, if one does
+    :raises CryptoError: it does not open, was opened before, or comes from nobody we know
+    :raises MalformedError: opened, but not a content; or its label does not fit it
+    """
+    mailbox_id, envelope_id = MailboxId(delivery.mailbox_id), EnvelopeId(delivery.envelope_id)
+    label = delivery.label
+    if (label is None) != (payer is None) or (label and label.business_id != payer):
+        raise MalformedError("the envelope's label names another payer than this mailbox's")
+    label_hash = charges.label_hash(label, relay_id, mailbox_id, envelope_id) if label else NO_HASH
+    binding = Binding(mailbox_id, envelope_id, label_hash)
+    if isinstance(seal, MailboxKey):
+        data = sealing.open_with(seal, sealing.week_of(now), binding, delivery.body)
+    else:
+        data = sealing.open_at_address(seal, binding, delivery.body)
+    session, used_ec, used_kem, fresh, plain = _decrypt(data, keys, binding, now)
+    content = contents.decode(plain)
+    secret = _check_label(content, label, relay_id, mailbox_id, envelope_id) if label else None
+    return Opened(session, content, fresh, used_ec, used_kem, secret)
+
+
+def _encrypt(
+    session: Session, content: Content, binding: Binding, *, address: bool
+) -> tuple[Session, bytes, int]:
+    plain = contents.encode(content)
+    handshake = session.initiated and not session.confirmed
+    bucket = padding.bucket_for(len(plain), address=address, handshake=handshake)
+    (after,), data = message.encrypt([session], plain, binding)
+    return after, data, bucket
+
+
+def _seal(key: MailboxKey, now: int, binding: Binding, data: bytes, bucket: int) -> bytes:
+    week = max(sealing.week_of(now), key.week)
+    return sealing.seal_symmetric(key, week, binding, data, bucket)
+
+
+def _decrypt(
+    data: bytes, keys: Keys, binding: Binding, now: int
+) -> tuple[Session, int | None, int | None, bool, bytes]:
+    for entry in message.inspect(data):
+        session = keys.session(entry.session_id)
+        if session is not None:
+            after, plain = message.decrypt(session, data, binding)
+            return after, None, None, False, plain
+    accepted = message.accept(
+        keys.identity,
+        keys.prekeys,
+        data,
+        binding,
+        known_sessions=keys.known_sessions(),
+        latest_start=(now + CLOCK_SKEW) // MINUTE,
+    )
+    return (
+        accepted.session,
+        accepted.used_one_time_ec,
+        accepted.used_one_time_kem,
+        True,
+        accepted.content,
+    )
+
+
+def _check_label(
+    content: Content,
+    label: Label,
+    relay_id: RelayId,
+    mailbox_id: MailboxId,
+    envelope_id: EnvelopeId,
+) -> bytes:
+    """:returns: the settlement secret"""
+    settle_key, business_id = content.settle_key, BusinessId(label.business_id)
+    if settle_key is None or content.category != label.category:
+        raise MalformedError("the message says another category inside than outside")
+    secret = settlement_secret(settle_key, envelope_id)
+    if not hmac.compare_digest(charges.lock_of(secret), label.lock):
+        raise MalformedError("the message cannot be settled: its lock is not the label's")
+    frank = _frank(
+        content, settle_key, relay_id, business_id, mailbox_id, envelope_id, label.category
+    )
+    if not hmac.compare_digest(frank, label.frank):
+        raise MalformedError("the message could not be reported: its tag is not the label's")
+    return secret
+
+
+def _frank(
+    content: Content,
+    settle_key: bytes,
+    relay_id: RelayId,
+    business_id: BusinessId,
+    mailbox_id: MailboxId,
+    envelope_id: EnvelopeId,
+    category: int,
+) -> bytes:
+    return frank_tag(
+        settle_key,
+        relay_id,
+        business_id,
+        mailbox_id,
+        envelope_id,
+        category,
+        contents.franked_bytes(content),
+    )

@@ -1,0 +1,209 @@
+"""Our own mailboxes: made here, then at the relay, opened on each connection, deleted when done."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, Final
+
+from kurir_client.content import HELLO
+from kurir_client.errors import ProfileError, RelayError, UsageError
+from kurir_client.link import Link
+from kurir_client.outbox import queue
+from kurir_client.profile import Profile
+from kurir_client.schema import Contact, Kind, Mailbox, Role, Status
+from kurir_crypto.keys import SigningKeyPair
+from kurir_crypto.sealing import MailboxKey, week_of
+from kurir_wire import codes, frames
+from kurir_wire.gates import payer_gate, token_gate
+from kurir_wire.ids import HOUR, BusinessId, Hash, MailboxId, RelayId, mailbox_id_of
+from kurir_wire.limits import MAX_ITEMS
+
+TOKEN_BYTES: Final = 32
+
+
+def plan(
+    role: Role,
+    relay_id: RelayId,
+    gate: Hash,
+    opening: bytes,
+    seal: MailboxKey,
+    now: int,
+    market: str | None = None,
+    contact: int | None = None,
+) -> Mailbox:
+    """A mailbox with a read key of its own, not at the relay yet."""
+    read_key = SigningKeyPair.generate()
+    born_hour = now // HOUR
+    return Mailbox(
+        mailbox_id_of(relay_id, read_key.public, gate, born_hour),
+        role,
+        read_key.seed(),
+        opening,
+        market,
+        born_hour,
+        seal.to_bytes(),
+        "new",
+        contact,
+    )
+
+
+def gate_of(profile: Profile, mailbox: Mailbox) -> Hash:
+    """The gate that the relay is told."""
+    if mailbox.role is not Role.PAYER:
+        return token_gate(mailbox.opening)
+    contact = None if mailbox.contact is None else profile.store.contact(mailbox.contact)
+    if contact is None or contact.business_id is None or mailbox.market is None:
+        raise ProfileError("a mailbox that a business pays for names no business")
+    return payer_gate(BusinessId(contact.business_id), mailbox.market, mailbox.opening)
+
+
+def give(profile: Profile, contact: Contact, now: int) -> None:
+    """Plan a mailbox for a contact who has none, inside the running transaction; once it is at the
+    relay, what is sent to them says where it is."""
+    store = profile.store
+    seal, opening = MailboxKey.generate(week_of(now)), os.urandom(TOKEN_BYTES)
+    if contact.kind == Kind.BUSINESS and contact.business_id and contact.market:
+        business_id = BusinessId(contact.business_id)
+        role, gate = Role.PAYER, payer_gate(business_id, contact.market, opening)
+        market = contact.market
+    else:
+        role, gate, market = Role.PERSONAL, token_gate(opening), None
+    mailbox = plan(role, profile.relay_id, gate, opening, seal, now, market, contact.id)
+    store.add_mailbox(mailbox)
+    store.set_contact(contact.id, own_mailbox=mailbox.id, introduced=False)
+
+
+async def tend(profile: Profile, link: Link) -> None:
+    """Give each contact that lacks one a mailbox to write to, and tell them of it."""
+    store, now = profile.store, profile.clock()
+    for mailbox in store.mailboxes("new"):
+        if abs(now // HOUR - mailbox.born_hour) > 1:
+            # Left over from a crash, and too old to be made; who needs one gets another below.
+            with store.transaction():
+                store.drop_mailbox(mailbox.id)
+    for contact in store.contacts():
+        if contact.own_mailbox is not None or contact.kind == Kind.CUSTOMER:
+            continue
+        with store.transaction():
+            give(profile, contact, now)
+            if contact.kind == Kind.PERSON and contact.address is not None:
+                queue(store, contact.id, HELLO, "", now)
+    await create_new(profile, link)
+
+
+async def create_new(profile: Profile, link: Link) -> None:
+    """Make at the relay what is only planned.
+
+    :raises RelayError: the relay does not make one
+    """
+    store = profile.store
+    new = [item for item in store.mailboxes("new") if item.role is not Role.ADDRESS]
+    for batch in _batches(new):
+        entries = [_creation(profile, item, link) for item in batch]
+        results = await link.results(
+            lambda n, entries=entries: frames.Create(n, entries),  # type: ignore[misc]
+            len(batch),
+        )
+        for mailbox, result in zip(batch, results, strict=True):
+            if result is not None and result.code != codes.OK:
+                raise RelayError(
+                    f"the relay does not make a mailbox: {result.detail or result.code}",
+                    f"try again in {result.retry_after} s" if result.retry_after else "",
+                    result.code,
+                    result.retry_after,
+                )
+            with store.transaction():
+                store.set_mailbox(mailbox.id, state="live")
+
+
+async def open_live(profile: Profile, link: Link) -> int:
+    """Open what is not open on this connection yet, and delete what is closing.
+
+    :returns: how many envelopes the relay says are waiting
+    """
+    store = profile.store
+    waiting = 0
+    live = [item for item in store.mailboxes("live", "closing") if item.id not in link.opened]
+    for batch in _batches(live):
+        entries = [open_entry(item, link) for item in batch]
+        results = await link.results(
+            lambda n, entries=entries: frames.Open(n, entries),  # type: ignore[misc]
+            len(batch),
+        )
+        for mailbox, result in zip(batch, results, strict=True):
+            if result is None or result.code == codes.OK:
+                link.opened.add(mailbox.id)
+                waiting += (result.left or 0) if result else 0
+            else:
+                _lost(profile, mailbox)
+    for batch in _batches(store.mailboxes("closing")):
+        ids = [mailbox.id for mailbox in batch]
+        await link.results(
+            lambda n, ids=ids: frames.Delete(n, ids),  # type: ignore[misc]
+            len(ids),
+        )
+        with store.transaction():
+            for mailbox_id in ids:
+                store.drop_mailbox(mailbox_id)
+    return waiting
+
+
+def open_entry(mailbox: Mailbox, link: Link) -> frames.Opening:
+    """The proof that a mailbox is ours, for this connection."""
+    key = SigningKeyPair.from_seed(mailbox.read_seed)
+    signed = frames.open_message(link.relay_id, link.nonce, MailboxId(mailbox.id))
+    return frames.Opening(mailbox.id, key.sign(signed))
+
+
+def new_mailbox_entry(mailbox: Mailbox, gate: Hash, link: Link) -> frames.NewMailbox:
+    """The request for a mailbox, for this connection."""
+    key = SigningKeyPair.from_seed(mailbox.read_seed)
+    signed = frames.create_message(link.relay_id, link.nonce, gate, mailbox.born_hour)
+    return frames.NewMailbox(key.public, gate, mailbox.born_hour, key.sign(signed))
+
+
+def lock_for_reading(home: Path) -> IO[bytes]:
+    """Only one process takes in what comes, for the relay delivers a mailbox to one connection.
+
+    :returns: the open lock; closing it lets go
+    :raises UsageError: another one does so already
+    """
+    file = (home / "reading.lock").open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise UsageError(
+            "another kurir is reading with this profile",
+            "look there, or stop it first; sending works from here meanwhile",
+        ) from error
+    return file
+
+
+def _creation(profile: Profile, mailbox: Mailbox, link: Link) -> frames.NewMailbox:
+    return new_mailbox_entry(mailbox, gate_of(profile, mailbox), link)
+
+
+def _lost(profile: Profile, mailbox: Mailbox) -> None:
+    """The relay has no such mailbox any more: say so; whom it served gets another from `tend`."""
+    store = profile.store
+    with store.transaction():
+        if mailbox.role is Role.ADDRESS:
+            raise RelayError(
+                "the relay no longer has this business's address",
+                "register again: kurir business register",
+            )
+        if mailbox.contact is not None and mailbox.state == "live":
+            store.set_contact(mailbox.contact, introduced=False)
+            name = store.contact(mailbox.contact).name
+            text = f"the relay no longer has the mailbox for {name}; a new one is made"
+            now = profile.clock()
+            store.add_message(mailbox.contact, None, "note", text, now, Status.UNREAD)
+        store.drop_mailbox(mailbox.id)
+
+
+def _batches(items: list[Mailbox]) -> Iterable[list[Mailbox]]:
+    return (items[start : start + MAX_ITEMS] for start in range(0, len(items), MAX_ITEMS))

@@ -1,0 +1,233 @@
+"""How contacts come about: invites between people, links of businesses."""
+
+from __future__ import annotations
+
+from kurir_billing.errors import RateCardError
+from kurir_billing.ratecard import OTHER, RateCard, open_rate_card
+from kurir_client import mailboxes
+from kurir_client.content import HELLO, Destination
+from kurir_client.errors import PeerError, RelayError, UsageError
+from kurir_client.link import Link
+from kurir_client.outbox import queue
+from kurir_client.profile import Profile, check_name, clean_name
+from kurir_client.schema import Contact, Invite, Kind, Role
+from kurir_crypto.errors import CryptoError
+from kurir_crypto.invite import InviteSecret
+from kurir_crypto.keys import OwnEcPreKey, OwnKemPreKey
+from kurir_crypto.sealing import MailboxKey, week_of
+from kurir_crypto.session import Session, next_start
+from kurir_wire import codes, frames
+from kurir_wire.cards import (
+    TIER_NONE,
+    BusinessCard,
+    PersonCard,
+    open_business_card,
+    open_person_card,
+    person_card_message,
+    signed_card,
+)
+from kurir_wire.codec import pack
+from kurir_wire.errors import ExpiredError, WireError
+from kurir_wire.gates import token_gate
+from kurir_wire.ids import MINUTE, MailboxId
+from kurir_wire.limits import CARD_LIFE
+from kurir_wire.links import BusinessLink, InviteLink, pin_of
+from kurir_wire.prekeys import (
+    PREKEY_ONE_TIME,
+    PREKEY_SIGNED,
+    IdentityPublic,
+    PreKeyBundle,
+)
+
+
+async def make_invite(profile: Profile, link: Link, label: str) -> InviteLink:
+    """Make a single-use link for one person: a mailbox, and with it a card under the link's secret.
+
+    :param label: what to call the invite until it is accepted; only shown here
+    :raises RelayError: the relay does not take it
+    """
+    relay = profile.relay
+    if relay is None:
+        raise UsageError("this profile has no relay yet")
+    now = profile.clock()
+    secret = InviteSecret.generate()
+    token = secret.token()
+    seal = secret.mailbox_key(week_of(now))
+    made = mailboxes.plan(Role.INVITE, profile.relay_id, token_gate(token), token, seal, now)
+    blob = secret.seal_card(_person_card(profile, now))
+    with profile.store.transaction():
+        profile.store.add_mailbox(made)
+        profile.store.add_invite(Invite(made.id, secret.value, label, now, False, False))
+    await mailboxes.create_new(profile, link)
+    opened = await link.one(lambda n: frames.Open(n, [mailboxes.open_entry(made, link)]))
+    if opened is None or opened.code == codes.OK:
+        await link.one(lambda n: frames.PutCard(n, made.id, blob))
+    with profile.store.transaction():
+        profile.store.set_invite(made.id)
+    return InviteLink(relay, MailboxId(made.id), secret.value, pin_of(profile.relay_id))
+
+
+async def accept_invite(
+    profile: Profile, link: Link, invite: InviteLink, name: str | None
+) -> Contact:
+    """Fetch and check the card behind an invite, start a session, and queue an introduction.
+
+    :param name: what to call them here; by default as they call themselves
+    :raises PeerError: the invite is used up, expired, damaged, or one's own
+    """
+    now = profile.clock()
+    secret = InviteSecret(invite.secret)
+    token = secret.token()
+    try:
+        answer = await link.request(
+            lambda n: frames.GetCard(n, invite.mailbox_id, token), frames.CardIs
+        )
+    except RelayError as error:
+        if error.code not in (codes.NO_MAILBOX, codes.NOT_FOUND):
+            raise
+        raise PeerError(
+            "this invite was used already, withdrawn, or has expired", "ask for a new one"
+        ) from error
+    try:
+        card = open_person_card(secret.open_card(answer.card), now)
+    except ExpiredError as error:
+        raise PeerError(str(error), "ask for a new one") from error
+    except (CryptoError, WireError) as error:
+        raise PeerError(
+            "the card behind this invite is damaged or forged", "ask for a new one"
+        ) from error
+    identity = card.bundle.identity
+    if identity == profile.identity.public:
+        raise UsageError("this invite is your own", "send it to the person you want to talk to")
+    born_week = week_of(card.issued)
+    seal = secret.mailbox_key(born_week)
+    store = profile.store
+    address = _invite_address(invite, token, seal)
+    with store.transaction():
+        contact = _known(profile, identity)
+        if contact is None:
+            contact = store.add_contact(
+                check_name(name) if name else clean_name(card.name),
+                Kind.PERSON,
+                sign_pk=identity.sign_pk,
+                identity=pack(identity),
+            )
+        old = [Session.from_bytes(state) for state in store.sessions(contact.id)]
+        session = Session.initiate(profile.identity, card.bundle, next_start(old, now // MINUTE))
+        store.put_session(session.id, contact.id, session.to_bytes())
+        store.set_contact(contact.id, address=address, introduced=False)
+        if contact.own_mailbox is None:
+            mailboxes.give(profile, contact, now)
+        queue(store, contact.id, HELLO, "", now)
+    await mailboxes.create_new(profile, link)
+    return store.contact(contact.id)
+
+
+async def add_business(
+    profile: Profile, link: Link, business: BusinessLink, name: str | None, country: str | None
+) -> Contact:
+    """Fetch and check a business's card and badge, and make a mailbox into which it pays.
+
+    :param country: two letters, or a market of the rate card; what the business is told
+    :raises PeerError: no such business, or its card or badge is not in order
+    """
+    now = profile.clock()
+    try:
+        answer = await link.request(
+            lambda n: frames.GetBusiness(n, business.business_id), frames.BusinessIs
+        )
+    except RelayError as error:
+        if error.code != codes.NOT_FOUND:
+            raise
+        raise PeerError(
+            "the relay knows no business of this link", "ask the business for its link"
+        ) from error
+    try:
+        card = open_business_card(answer.card, now)
+        bundle = PreKeyBundle(
+            card.identity, card.signed_prekey, answer.kem or card.last_resort, answer.one_time
+        )
+        bundle.verify()
+        if answer.badge is not None:
+            answer.badge.verify(link.cert.operator_pk, link.relay_id, business.business_id)
+    except WireError as error:
+        raise PeerError(f"the card of this business is not in order: {error}") from error
+    if card.business_id != business.business_id:
+        raise PeerError("the relay sent the card of another business")
+    market = (await fetch_rate_card(profile, link)).market_of(country or profile.market or OTHER)
+    store = profile.store
+    badge = answer.badge
+    badge_columns: dict[str, object] = {
+        "legal_name": badge.legal_name if badge and badge.not_after > now else None,
+        "tier": badge.tier if badge and badge.not_after > now else TIER_NONE,
+    }
+    with store.transaction():
+        contact = store.contact_by_business(card.business_id)
+        if contact is None:
+            contact = store.add_contact(
+                check_name(name) if name else clean_name(card.name),
+                Kind.BUSINESS,
+                business_id=card.business_id,
+                sign_pk=card.identity.sign_pk,
+                identity=pack(card.identity),
+                market=market,
+            )
+        elif _card_changed(contact, card):
+            store.set_contact(contact.id, state="changed")
+            return store.contact(contact.id)
+        store.set_contact(contact.id, card=answer.card, **badge_columns)
+        if not store.sessions(contact.id):
+            session = Session.initiate(profile.identity, bundle, now // MINUTE)
+            store.put_session(session.id, contact.id, session.to_bytes())
+        if contact.own_mailbox is None:
+            mailboxes.give(profile, contact, now)
+    await mailboxes.create_new(profile, link)
+    return store.contact(contact.id)
+
+
+async def fetch_rate_card(profile: Profile, link: Link) -> RateCard:
+    """The prices in force, checked against the operator's key, and kept.
+
+    :raises RelayError: the relay has none, or one that is not in order
+    """
+    answer = await link.request(frames.GetRateCard, frames.RateCardIs)
+    try:
+        card, _ = open_rate_card(answer.card, link.cert.operator_pk, link.relay_id)
+    except RateCardError as error:
+        raise RelayError(f"the relay's rate card is not in order: {error}") from error
+    with profile.store.transaction():
+        profile.store.put("rate_card", answer.card)
+    return card
+
+
+def _person_card(profile: Profile, now: int) -> bytes:
+    """A card whose prekeys are for one use, as the invite is."""
+    identity, store = profile.identity, profile.store
+    with store.transaction():
+        number = store.count_up("prekeys", 3)
+        signed = OwnEcPreKey.generate(identity, PREKEY_SIGNED, number)
+        one_time = OwnEcPreKey.generate(identity, PREKEY_ONE_TIME, number + 1)
+        kem = OwnKemPreKey.generate(identity, PREKEY_ONE_TIME, number + 2)
+        store.add_prekey("ec", PREKEY_SIGNED, number, signed.to_bytes())
+        store.add_prekey("ec", PREKEY_ONE_TIME, number + 1, one_time.to_bytes())
+        store.add_prekey("kem", PREKEY_ONE_TIME, number + 2, kem.to_bytes())
+    bundle = PreKeyBundle(identity.public, signed.public, kem.public, one_time.public)
+    body = pack(PersonCard(profile.name, bundle, now, now + CARD_LIFE))
+    return signed_card(body, identity.sign(person_card_message(body)))
+
+
+def _known(profile: Profile, identity: IdentityPublic) -> Contact | None:
+    contact = profile.store.contact_by_key(identity.sign_pk)
+    if contact is not None and contact.identity != pack(identity):
+        raise PeerError(f"{contact.name} comes with another key than before")
+    return contact
+
+
+def _card_changed(contact: Contact, card: BusinessCard) -> bool:
+    return contact.identity != pack(card.identity)
+
+
+def _invite_address(invite: InviteLink, token: bytes, seal: MailboxKey) -> bytes:
+    """Until they tell their own, the invite's mailbox is where to write."""
+    key = seal.to_bytes()[-32:]
+    return pack(Destination(invite.mailbox_id, None, token, None, seal.week, key))

@@ -1,0 +1,322 @@
+"""The façade that command line, bots and everything else use: one profile, one relay.
+
+Commands that only need the store (contacts, history, queueing a message) work without a relay;
+:meth:`Messenger.online` connects, sends what waits and takes in what has come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from kurir_client import inbox, mailboxes, outbox
+from kurir_client.content import MAX_TEXT, TEXT
+from kurir_client.errors import OfflineError, PeerError, RelayError, UsageError
+from kurir_client.link import Link, open_link
+from kurir_client.meeting import accept_invite, add_business, make_invite
+from kurir_client.profile import Profile
+from kurir_client.schema import Contact, Message
+from kurir_crypto.safety import safety_number
+from kurir_wire import codes, frames
+from kurir_wire.codec import unpack
+from kurir_wire.ids import DAY
+from kurir_wire.limits import MAX_ITEMS
+from kurir_wire.links import BusinessLink, InviteLink, pin_of
+from kurir_wire.prekeys import IdentityPublic
+
+IDLE_LIMIT: Final = 10.0
+"""Seconds without progress after which a relay that announced envelopes counts as stuck."""
+BACKOFF: Final = (1.0, 60.0)
+"""Seconds before the first and the last kind of reconnect; doubled in between, with jitter."""
+WATCH: Final = 0.3
+"""Seconds between looks at whether another process has queued something."""
+
+OnChange = Callable[[], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Messenger:
+    """A profile at work.
+
+    :ivar profile: the unlocked home
+    :ivar on_change: awaited after something arrived and was stored
+    :ivar on_connect: awaited at each connection, before mailboxes are opened
+    """
+
+    profile: Profile
+    on_change: OnChange | None = None
+    on_connect: Callable[[Link], Awaitable[None]] | None = None
+    _link: Link | None = field(default=None, repr=False)
+    _arrived: asyncio.Queue[frames.Delivery] = field(default_factory=asyncio.Queue, repr=False)
+    _taker: asyncio.Task[None] | None = field(default=None, repr=False)
+    _waiting: int = 0
+    _progress: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
+    _changed: bool = False
+
+    # without a relay
+
+    def contact(self, name: str) -> Contact:
+        """By name.
+
+        :raises UsageError: there is nobody of that name
+        """
+        found = self.profile.store.contact_named(name)
+        if found is None:
+            raise UsageError(f"there is no contact {name!r}", "see who there is: kurir contacts")
+        return found
+
+    def queue_text(self, contact: Contact, text: str, max_price: int = 0) -> bytes:
+        """Put a text into the outbox.
+
+        :param max_price: micro-USD that a business accepts to pay for it
+        :returns: its inner id
+        :raises UsageError: empty, or longer than a message may be
+        :raises PeerError: the contact's keys changed
+        """
+        if not text.strip():
+            raise UsageError("there is nothing to send")
+        if len(text.encode()) > MAX_TEXT:
+            raise UsageError(f"a message has at most {MAX_TEXT} bytes; send it in parts")
+        if contact.state != "active":
+            raise PeerError(
+                f"{contact.name}'s key changed; message not sent",
+                f"compare the numbers first: kurir verify {contact.name!r}",
+            )
+        now = self.profile.clock()
+        with self.profile.store.transaction():
+            return outbox.queue(self.profile.store, contact.id, TEXT, text, now, max_price)
+
+    def unread(self) -> list[Message]:
+        """What has not been shown yet, oldest first. Call :meth:`shown` for each that was."""
+        return self.profile.store.unread()
+
+    def shown(self, message: Message) -> None:
+        """A message is on the screen."""
+        with self.profile.store.transaction():
+            self.profile.store.mark_read(message.n)
+
+    def safety_number(self, contact: Contact) -> str:
+        """60 digits, the same at the other end.
+
+        :raises PeerError: nothing was heard of them yet
+        """
+        if contact.identity is None:
+            raise PeerError(f"{contact.name} has not answered yet", "try again when they have")
+        peer = unpack(contact.identity, IdentityPublic)
+        return safety_number(self.profile.identity.public, peer)
+
+    def set_verified(self, contact: Contact, verified: bool) -> None:
+        """The person compared the numbers."""
+        now = self.profile.clock() if verified else None
+        with self.profile.store.transaction():
+            self.profile.store.set_contact(contact.id, verified_on=now)
+
+    # with a relay
+
+    @property
+    def link(self) -> Link:
+        """:raises OfflineError: not connected"""
+        if self._link is None or not self._link.is_open:
+            raise OfflineError("not connected to the relay")
+        return self._link
+
+    @contextlib.asynccontextmanager
+    async def online(self, *, reading: bool = True) -> AsyncIterator[Link]:
+        """Connect; with ``reading``, open all mailboxes and take in what comes.
+
+        :raises UsageError: the profile has no relay yet
+        :raises OfflineError: the relay cannot be reached
+        :raises RelayError: it is not the pinned one
+        """
+        profile = self.profile
+        if profile.relay is None:
+            raise UsageError(
+                "this profile has no relay yet",
+                "name one with: kurir init --relay HOST:PORT, or add somebody by their link",
+            )
+        with contextlib.ExitStack() as locks:
+            if reading:
+                locks.enter_context(mailboxes.lock_for_reading(profile.home))
+            async with open_link(
+                profile.relay, profile.relay_pin, self._on_deliver, profile.ca_file
+            ) as link:
+                self._meet(link)
+                self._link, self._arrived, self._waiting = link, asyncio.Queue(), 0
+                if reading:
+                    self._taker = asyncio.create_task(self._take_in(link))
+                try:
+                    if self.on_connect is not None:
+                        await self.on_connect(link)
+                    if reading:
+                        await mailboxes.tend(profile, link)
+                        self._waiting += await mailboxes.open_live(profile, link)
+                    yield link
+                finally:
+                    taker, self._taker, self._link = self._taker, None, None
+                    if taker is not None:
+                        taker.cancel()
+                        with contextlib.suppress(asyncio.CancelledError, OfflineError):
+                            await taker
+
+    def _meet(self, link: Link) -> None:
+        """Remember the relay, and forget ids of envelopes that can no longer come."""
+        store = self.profile.store
+        with store.transaction():
+            if self.profile.relay_pin is None:
+                store.put("relay_pin", pin_of(link.relay_id))
+            if store.get("relay_id") is None:
+                store.put("relay_id", link.relay_id)
+            store.forget_before(self.profile.clock() // DAY)
+
+    async def flush(self) -> None:
+        """Send what waits, until nothing more can go now.
+
+        :raises OfflineError: the connection ended; what was not confirmed waits
+        :raises RelayError: the relay asks to wait longer than a moment
+        """
+        profile = self.profile
+        while True:
+            beacon = await self.link.fresh_beacon(profile.clock())
+            ready = outbox.prepare(profile, beacon, profile.clock())
+            if not ready:
+                return
+            submissions = [item.submission for item in ready]
+            results = await self.link.results(
+                lambda n, batch=submissions: frames.Submit(n, batch),  # type: ignore[misc]
+                len(ready),
+            )
+            pause = 0
+            for item, result in zip(ready, results, strict=True):
+                wait = outbox.answered(profile, item, result, self.link.cert)
+                pause = max(pause, wait or 0)
+            if pause:
+                raise RelayError(
+                    "the relay asks to slow down", f"the rest goes in {pause} s", codes.RATE, pause
+                )
+
+    async def caught_up(self) -> None:
+        """Return when all that waited at the relay has been taken in, and answers to it went out.
+
+        :raises OfflineError: the relay announced more than it delivers
+        """
+        while True:
+            while self._waiting > 0:
+                try:
+                    await self._next_progress(IDLE_LIMIT)
+                except TimeoutError:
+                    raise OfflineError("the relay announced more than it delivers") from None
+            await self._tend()
+            if self._waiting <= 0:
+                return
+
+    async def follow(self, said: Callable[[str], None]) -> None:
+        """Stay connected: send what waits and take in what comes, until cancelled.
+
+        :param said: told in a word what the link does: ``online``, ``reconnecting in 4 s``
+        :raises RelayError: the relay is not the pinned one, or breaks the protocol
+        """
+        delay = BACKOFF[0]
+        while True:
+            try:
+                async with self.online():
+                    said("online")
+                    delay = BACKOFF[0]
+                    await self._stay()
+            except OfflineError:
+                pass  # said below, with when it tries again
+            # Jitter, so that all clients of a relay that comes back do not come at once.
+            pause = delay * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
+            said(f"reconnecting in {pause:.0f} s")
+            await asyncio.sleep(pause)
+            delay = min(delay * 2, BACKOFF[1])
+
+    async def invite(self, label: str) -> InviteLink:
+        """Make a single-use link for one person; see :func:`.meeting.make_invite`."""
+        return await make_invite(self.profile, self.link, label)
+
+    async def add(
+        self, link: InviteLink | BusinessLink, name: str | None = None, country: str | None = None
+    ) -> Contact:
+        """Accept an invite, or open a chat with a business; see :mod:`.meeting`."""
+        if isinstance(link, InviteLink):
+            contact = await accept_invite(self.profile, self.link, link, name)
+        else:
+            contact = await add_business(self.profile, self.link, link, name, country)
+        await self.flush()
+        return contact
+
+    # inside
+
+    async def _on_deliver(self, deliveries: list[frames.Delivery]) -> None:
+        for delivery in deliveries if self._taker is not None else ():
+            self._arrived.put_nowait(delivery)
+
+    async def _take_in(self, link: Link) -> None:
+        """Store each delivery, then acknowledge; several at once where several have come."""
+        while True:
+            batch = [await self._arrived.get()]
+            while len(batch) < MAX_ITEMS and not self._arrived.empty():
+                batch.append(self._arrived.get_nowait())
+            now = self.profile.clock()
+            acks = [inbox.receive(self.profile, delivery, now) for delivery in batch]
+            await link.results(
+                lambda n, acks=acks: frames.Acks(n, acks),  # type: ignore[misc]
+                len(acks),
+            )
+            self._waiting -= len(batch)
+            self._progress.set()
+            if self.on_change is not None:
+                await self.on_change()
+
+    async def _next_progress(self, timeout: float | None) -> None:
+        """Wait until something was taken in.
+
+        :raises TimeoutError: nothing was, for ``timeout`` seconds
+        :raises ClientError: what stopped the taking in
+        """
+        waiter = asyncio.create_task(self._progress.wait())
+        ended = asyncio.create_task(self.link.wait_closed())
+        watched: set[asyncio.Task[Any]] = {waiter, ended}
+        if self._taker is not None:
+            watched.add(self._taker)
+        try:
+            done, _ = await asyncio.wait(
+                watched, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            waiter.cancel()
+            ended.cancel()
+        self._progress.clear()
+        if self._taker is not None and self._taker in done:
+            self._taker.result()
+        if ended in done:
+            raise OfflineError("the connection to the relay has ended")
+        if not done:
+            raise TimeoutError
+
+    async def _tend(self) -> None:
+        await mailboxes.tend(self.profile, self.link)
+        self._waiting += await mailboxes.open_live(self.profile, self.link)
+        await self.flush()
+
+    async def _stay(self) -> None:
+        await self.caught_up()
+        version = -1
+        while True:
+            try:
+                if self.profile.store.version() != version or self._changed:
+                    self._changed = False
+                    version = self.profile.store.version()
+                    await self._tend()
+            except RelayError as error:
+                if error.retry_after is None:
+                    raise
+                await asyncio.sleep(min(error.retry_after, BACKOFF[1]))
+                self._changed = True
+            with contextlib.suppress(TimeoutError):
+                await self._next_progress(WATCH)
+                self._changed = True

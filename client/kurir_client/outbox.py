@@ -1,0 +1,307 @@
+"""What goes out: queued as plaintext, encrypted when the relay is there, resent byte for byte.
+
+A row is *queued* until it is encrypted, then *wired*: its bytes and the advanced session are stored
+in one transaction before they leave. What the relay has is off the outbox. Order within a contact
+is the order in which the person wrote.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Final
+
+from kurir_billing import charge as charges
+from kurir_billing.errors import BillingError
+from kurir_billing.kinds import REFUSAL_TEXT, RefusalCode
+from kurir_client.content import HELLO, Content, Destination, Intro, ReturnAddress
+from kurir_client.engine import (
+    AddressRoute,
+    PaidRoute,
+    PersonRoute,
+    Sealed,
+    Terms,
+    make_grant,
+    seal_paid,
+    seal_personal,
+    seal_to_business,
+)
+from kurir_client.errors import PeerError, RefusedError
+from kurir_client.profile import Profile
+from kurir_client.schema import Contact, Kind, Outgoing, Status
+from kurir_client.store import Store
+from kurir_client.terms import charge_terms
+from kurir_crypto.errors import CryptoError, MessageTooLongError
+from kurir_crypto.keys import SigningKeyPair
+from kurir_crypto.message import choose_session
+from kurir_crypto.sealing import MailboxKey
+from kurir_crypto.session import Session
+from kurir_wire import codes
+from kurir_wire.beacons import Beacon
+from kurir_wire.cards import open_business_card
+from kurir_wire.codec import pack, unpack
+from kurir_wire.errors import WireError
+from kurir_wire.frames import Result, Submission
+from kurir_wire.ids import HOUR, MailboxId, business_id_of
+from kurir_wire.relaycert import RelayCert
+
+REWIRE_AFTER: Final = HOUR
+"""Seconds after which unanswered bytes are encrypted anew under the same inner id. Charges are not:
+their signed bytes stay the same until the relay signs a refusal."""
+BATCH_BYTES: Final = 700_000
+"""Bytes of one submit frame, well under the frame limit."""
+BATCH: Final = 64
+"""Envelopes of one submit frame."""
+PACE: Final = 6
+"""Seconds between two messages to one customer where the relay names no other pause."""
+INNER_ID_BYTES: Final = 16
+RETRY_CODES: Final = (codes.RATE, codes.FULL, codes.UNAVAILABLE)
+"""What passes by itself: wait and send the same bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A row whose bytes are durable and may leave."""
+
+    row: Outgoing
+    submission: Submission
+
+
+def queue(
+    store: Store, contact_id: int, kind: int, text: str, now: int, max_price: int = 0
+) -> bytes:
+    """Put a message into the outbox, inside the running transaction.
+
+    :returns: its inner id
+    """
+    inner_id = os.urandom(INNER_ID_BYTES)
+    store.add_outgoing(contact_id, inner_id, kind, text, now, max_price)
+    if kind != HELLO:
+        store.add_message(contact_id, inner_id, "out", text, now, Status.QUEUED)
+    return inner_id
+
+
+def prepare(profile: Profile, beacon: Beacon, now: int) -> list[Ready]:
+    """Encrypt what waits and can go, oldest first, up to one frame's worth.
+
+    A contact whose next message cannot go holds back the later ones of that contact only.
+    """
+    ready: list[Ready] = []
+    size = 0
+    held: set[int] = set()
+    for row in profile.store.outgoing(BATCH * 4):
+        if row.contact in held or len(ready) == BATCH:
+            continue
+        item = _wired(profile, row.n, beacon, now)
+        if item is None:
+            held.add(row.contact)
+            continue
+        if size + len(item.submission.body) > BATCH_BYTES:
+            break
+        size += len(item.submission.body)
+        ready.append(item)
+    return ready
+
+
+def answered(profile: Profile, ready: Ready, result: Result | None, cert: RelayCert) -> int | None:
+    """Take in what the relay said to one submission.
+
+    :returns: seconds to wait before going on, or None
+    """
+    store, row = profile.store, ready.row
+    code = result.code if result else codes.OK
+    with store.transaction():
+        current = store.one_outgoing(row.n)
+        if current is None or current.wire != row.wire:
+            return None  # another process dealt with it
+        if code == codes.OK:
+            _stored(store, current, result, cert)
+        elif code == codes.REFUSED and result is not None and result.data is not None:
+            if _refused(profile, current, result.data, cert):
+                return result.retry_after or PACE
+        elif code in RETRY_CODES and result is not None:
+            return result.retry_after or 1
+        elif _can_seal_anew(profile, current, code):
+            store.wire_outgoing(row.n, None, None)
+        else:
+            detail = result.detail if result else ""
+            _give_up(store, current, detail or f"the relay answered {code}")
+    return None
+
+
+def _wired(profile: Profile, n: int, beacon: Beacon, now: int) -> Ready | None:
+    """:returns: None if the row cannot go now"""
+    store = profile.store
+    with store.transaction():
+        row = store.one_outgoing(n)
+        if row is None:
+            return None
+        old = row.wired_at is not None and now - row.wired_at >= REWIRE_AFTER
+        if row.wire is not None and (not old or row.charge_hash is not None):
+            return Ready(row, unpack(row.wire, Submission))
+        contact = store.contact(row.contact)
+        if contact.state != "active":
+            return None
+        try:
+            with store.savepoint():
+                sealed = _seal(profile, contact, row, beacon, now)
+                store.put_session(sealed.session.id, contact.id, sealed.session.to_bytes())
+                wire = pack(sealed.submission)
+                store.wire_outgoing(n, wire, now, sealed.charge_hash)
+        except (MessageTooLongError, RefusedError, PeerError, CryptoError, BillingError) as error:
+            _give_up(store, row, str(error))
+            return None
+        row = store.one_outgoing(n)
+    return None if row is None else Ready(row, sealed.submission)
+
+
+def _seal(profile: Profile, contact: Contact, row: Outgoing, beacon: Beacon, now: int) -> Sealed:
+    store = profile.store
+    states = [Session.from_bytes(state) for state in store.sessions(contact.id)]
+    session = choose_session(states)
+    content = Content(
+        row.kind, row.inner_id, row.seq, row.made_at, row.text, _intro(profile, contact)
+    )
+    match contact.kind:
+        case Kind.PERSON:
+            there = _destination(contact)
+            key = MailboxKey(there.week, there.key)
+            route = PersonRoute(MailboxId(there.mailbox_id), there.opening, key)
+            return seal_personal(session, content, route, now)
+        case Kind.BUSINESS:
+            return _seal_to_business(profile, contact, content, session, beacon, now)
+        case Kind.CUSTOMER:
+            return _seal_paid(profile, contact, content, session, row, beacon, now)
+
+
+def _seal_to_business(
+    profile: Profile, contact: Contact, content: Content, session: Session, beacon: Beacon, now: int
+) -> Sealed:
+    store = profile.store
+    if contact.card is None or contact.own_mailbox is None:
+        raise PeerError(f"{contact.name} is not set up; add it again by its link")
+    own = store.mailbox(contact.own_mailbox)
+    if own is None:
+        raise PeerError(f"{contact.name} is not set up; add it again by its link")
+    try:
+        card = open_business_card(contact.card, now)
+    except WireError as error:
+        raise PeerError(f"{error}; add {contact.name} again by its link") from error
+    read_key = SigningKeyPair.from_seed(own.read_seed)
+    grant = make_grant(profile.relay_id, card.business_id, MailboxId(own.id), read_key, beacon)
+    full = Content(
+        content.kind,
+        content.inner_id,
+        content.seq,
+        content.sent_at,
+        content.text,
+        content.intro,
+        grant,
+    )
+    return seal_to_business(session, full, AddressRoute(card.address_id, card.envelope_pk))
+
+
+def _seal_paid(
+    profile: Profile,
+    contact: Contact,
+    content: Content,
+    session: Session,
+    row: Outgoing,
+    beacon: Beacon,
+    now: int,
+) -> Sealed:
+    store = profile.store
+    there = _destination(contact)
+    line = unpack(row.quote, charges.Line) if row.quote else None
+    line, grant = charge_terms(store, contact, line, now)
+    if line.list_price > row.max_price:
+        code = RefusalCode.OUTSIDE_WINDOW
+        raise RefusedError(REFUSAL_TEXT[code], "", code, line.list_price)
+    lane = unpack(store.need("lane"), charges.Lane)
+    lane_key = SigningKeyPair.from_seed(store.need("lane_seed"))
+    seq = store.count_up("lane_seq")
+    route = PaidRoute(MailboxId(there.mailbox_id), there.opening, MailboxKey(there.week, there.key))
+    terms = Terms(line, grant, beacon, lane, lane_key, seq)
+    sealed = seal_paid(session, content, route, terms, profile.relay_id, now)
+    if sealed.charge_hash is not None:
+        store.add_charge(sealed.charge_hash, row.inner_id, pack(line))
+    return sealed
+
+
+def _intro(profile: Profile, contact: Contact) -> Intro | None:
+    """Who we are and where to answer, until they were heard there."""
+    if contact.introduced or contact.own_mailbox is None or contact.kind == Kind.CUSTOMER:
+        return None
+    own = profile.store.mailbox(contact.own_mailbox)
+    if own is None:
+        return None
+    seal = MailboxKey.from_bytes(own.seal)
+    public = SigningKeyPair.from_seed(own.read_seed).public
+    state = seal.to_bytes()
+    address = ReturnAddress(public, own.born_hour, own.opening, own.market, seal.week, state[-32:])
+    return Intro(profile.name, address)
+
+
+def _destination(contact: Contact) -> Destination:
+    if contact.address is None:
+        raise PeerError(f"{contact.name} has not said yet where to write")
+    return unpack(contact.address, Destination)
+
+
+def _stored(store: Store, row: Outgoing, result: Result | None, cert: RelayCert) -> None:
+    price = None
+    if row.charge_hash is not None:
+        if result is None or result.data is None:
+            raise PeerError("the relay accepted a charge without a receipt")
+        receipt = charges.open_receipt(result.data)
+        receipt.verify(cert.receipt_pk)
+        if receipt.charge != row.charge_hash:
+            raise PeerError("the relay's receipt is for another charge")
+        store.set_charge(row.charge_hash, "accepted", result.data)
+        own = store.charge(row.charge_hash)
+        price = unpack(own.line, charges.Line).list_price if own else None
+    store.drop_outgoing(row.n)
+    store.set_message(row.inner_id, Status.STORED, price)
+
+
+def _refused(profile: Profile, row: Outgoing, data: bytes, cert: RelayCert) -> bool:
+    """:returns: whether only time is missing"""
+    store = profile.store
+    refusal = charges.open_refusal(data)
+    business_id = business_id_of(store.need("business_root_pk"))
+    refusal.verify(cert.receipt_pk, profile.relay_id, business_id)
+    if row.charge_hash is None or refusal.charge != row.charge_hash:
+        raise PeerError("the relay refused another charge than the one that was sent")
+    store.set_charge(row.charge_hash, "refused", data)
+    quote = refusal.quote.line if refusal.quote else None
+    if quote is not None and row.quote is None and quote.list_price <= row.max_price:
+        store.accept_quote(row.n, pack(quote))
+        return False
+    code = RefusalCode(refusal.code)
+    if code in (RefusalCode.RATE_LIMIT, RefusalCode.PAIR_RATE):
+        store.wire_outgoing(row.n, None, None)
+        return True
+    price = f"; it would cost {quote.list_price} micro-USD now" if quote else ""
+    _give_up(store, row, f"{REFUSAL_TEXT[code]} ({code}){price}")
+    return False
+
+
+def _can_seal_anew(profile: Profile, row: Outgoing, code: str) -> bool:
+    """Whether other bytes for the same message may succeed: under another envelope id, or into the
+    mailbox that the contact has told since."""
+    if code == codes.CONFLICT:
+        return row.charge_hash is None
+    contact = profile.store.contact(row.contact)
+    if code != codes.NO_MAILBOX or row.wire is None or contact.kind != Kind.PERSON:
+        return False
+    return unpack(row.wire, Submission).mailbox_id != _destination(contact).mailbox_id
+
+
+def _give_up(store: Store, row: Outgoing, why: str) -> None:
+    store.drop_outgoing(row.n)
+    if row.kind == HELLO:
+        return
+    store.set_message(row.inner_id, Status.FAILED)
+    name = store.contact(row.contact).name
+    text = f"a message to {name} was not sent: {why}"
+    store.add_message(row.contact, row.inner_id, "note", text, row.made_at, Status.UNREAD)

@@ -1,0 +1,230 @@
+"""The client's database: tables and the types of their rows.
+
+Everything is inside SQLCipher, so columns may hold secrets. A row type that does never shows them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+SCHEMA_VERSION: Final = 1
+
+SCHEMA: Final = """
+CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE contact(
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE COLLATE NOCASE,
+    kind TEXT NOT NULL,              -- person, business (we are its customer), customer
+    sign_pk BLOB UNIQUE,             -- who it is; NULL until first heard
+    identity BLOB,                   -- packed IdentityPublic
+    state TEXT NOT NULL,             -- active, changed
+    verified_on INTEGER,             -- second at which the safety number was confirmed
+    address BLOB,                    -- packed ReturnAddress: where to write (person, customer)
+    business_id BLOB UNIQUE,         -- business: hash of its root key
+    card BLOB,                       -- business: its card as served
+    legal_name TEXT, tier INTEGER,   -- business: from the badge
+    own_mailbox BLOB,                -- where they write to us; NULL: still to be made
+    introduced INTEGER NOT NULL DEFAULT 0,  -- they were heard where we asked them to write
+    next_seq INTEGER NOT NULL DEFAULT 1,
+    market TEXT,                     -- business: the market we claim; customer: theirs
+    permit BLOB                      -- customer: packed Grant with the latest window
+);
+CREATE TABLE mailbox(
+    id BLOB PRIMARY KEY,
+    role TEXT NOT NULL,              -- invite, personal, payer, address
+    read_seed BLOB NOT NULL,
+    opening BLOB NOT NULL,           -- token, or opening of the payer's gate
+    market TEXT,
+    born_hour INTEGER NOT NULL,
+    seal BLOB NOT NULL,              -- the sealing key of its oldest week still needed
+    state TEXT NOT NULL,             -- new (not at the relay yet), live, closing
+    contact INTEGER REFERENCES contact(id)
+) WITHOUT ROWID;
+CREATE TABLE invite(
+    mailbox BLOB PRIMARY KEY REFERENCES mailbox(id),
+    secret BLOB NOT NULL,
+    label TEXT NOT NULL,
+    made_at INTEGER NOT NULL,
+    posted INTEGER NOT NULL DEFAULT 0,  -- its card is at the relay
+    used INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE TABLE prekey(
+    family TEXT NOT NULL,            -- ec, kem
+    kind INTEGER NOT NULL,
+    key_id INTEGER NOT NULL,
+    secret BLOB NOT NULL,
+    PRIMARY KEY(family, kind, key_id)
+) WITHOUT ROWID;
+CREATE TABLE session(
+    id BLOB PRIMARY KEY,
+    contact INTEGER NOT NULL REFERENCES contact(id),
+    state BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX session_contact ON session(contact);
+CREATE TABLE outbox(
+    n INTEGER PRIMARY KEY AUTOINCREMENT,
+    contact INTEGER NOT NULL REFERENCES contact(id),
+    inner_id BLOB NOT NULL UNIQUE,
+    kind INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    text TEXT NOT NULL,
+    made_at INTEGER NOT NULL,
+    max_price INTEGER NOT NULL DEFAULT 0,  -- micro-USD that the business accepts to pay
+    wire BLOB,                       -- packed Submission; the same bytes at each retry
+    wired_at INTEGER,
+    charge_hash BLOB,
+    quote BLOB                       -- packed Line that the relay quoted and we accept
+);
+CREATE TABLE message(
+    n INTEGER PRIMARY KEY AUTOINCREMENT,
+    contact INTEGER REFERENCES contact(id),
+    inner_id BLOB,
+    direction TEXT NOT NULL,         -- in, out, note
+    text TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    status TEXT NOT NULL,            -- unread, read; of our own: queued, stored, failed
+    category INTEGER,                -- of a metered message
+    price INTEGER                    -- micro-USD, of a business's own message
+);
+CREATE INDEX message_status ON message(direction, status);
+CREATE TABLE heard(
+    contact INTEGER NOT NULL, inner_id BLOB NOT NULL, day INTEGER NOT NULL,
+    PRIMARY KEY(contact, inner_id)
+) WITHOUT ROWID;
+CREATE TABLE seen(
+    mailbox BLOB NOT NULL, envelope BLOB NOT NULL, secret BLOB, day INTEGER NOT NULL,
+    PRIMARY KEY(mailbox, envelope)
+) WITHOUT ROWID;
+CREATE TABLE charge(
+    hash BLOB PRIMARY KEY,
+    inner_id BLOB NOT NULL,
+    line BLOB NOT NULL,              -- packed Line
+    state TEXT NOT NULL,             -- signed, accepted, refused
+    answer BLOB,                     -- the relay's receipt or refusal
+    settled_day INTEGER
+) WITHOUT ROWID;
+"""
+
+
+class Kind(StrEnum):
+    """What a contact is to us."""
+
+    PERSON = "person"
+    BUSINESS = "business"
+    CUSTOMER = "customer"
+
+
+class Role(StrEnum):
+    """What a mailbox of ours is for."""
+
+    INVITE = "invite"
+    PERSONAL = "personal"
+    PAYER = "payer"
+    ADDRESS = "address"
+
+
+class Status(StrEnum):
+    """What became of a message."""
+
+    UNREAD = "unread"
+    READ = "read"
+    QUEUED = "queued"
+    STORED = "stored"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """A row of ``contact``."""
+
+    id: int
+    name: str
+    kind: Kind
+    sign_pk: bytes | None
+    identity: bytes | None = field(repr=False)
+    state: str
+    verified_on: int | None
+    address: bytes | None = field(repr=False)
+    business_id: bytes | None
+    card: bytes | None = field(repr=False)
+    legal_name: str | None
+    tier: int | None
+    own_mailbox: bytes | None
+    introduced: bool
+    next_seq: int
+    market: str | None
+    permit: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """A row of ``mailbox``."""
+
+    id: bytes
+    role: Role
+    read_seed: bytes = field(repr=False)
+    opening: bytes = field(repr=False)
+    market: str | None
+    born_hour: int
+    seal: bytes = field(repr=False)
+    state: str
+    contact: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Invite:
+    """A row of ``invite``."""
+
+    mailbox: bytes
+    secret: bytes = field(repr=False)
+    label: str
+    made_at: int
+    posted: bool
+    used: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A row of ``outbox``."""
+
+    n: int
+    contact: int
+    inner_id: bytes
+    kind: int
+    seq: int
+    text: str = field(repr=False)
+    made_at: int
+    max_price: int
+    wire: bytes | None = field(repr=False)
+    wired_at: int | None
+    charge_hash: bytes | None
+    quote: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A row of ``message``."""
+
+    n: int
+    contact: int | None
+    inner_id: bytes | None
+    direction: str
+    text: str = field(repr=False)
+    at: int
+    status: Status
+    category: int | None
+    price: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnCharge:
+    """A row of ``charge``: what the business signed, and what came of it."""
+
+    hash: bytes
+    inner_id: bytes
+    line: bytes
+    state: str
+    answer: bytes | None
+    settled_day: int | None
