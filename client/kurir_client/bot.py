@@ -24,14 +24,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from kurir_billing.kinds import REFUSAL_TEXT, RefusalCode
 from kurir_client import business
 from kurir_client.clock import Clock, system_clock
 from kurir_client.errors import ProfileError, RefusedError, RelayError, UsageError
 from kurir_client.messenger import Messenger
 from kurir_client.profile import Profile
-from kurir_client.schema import Contact, Message, Status
-from kurir_client.terms import Offer, offer
+from kurir_client.schema import Contact, Message
+from kurir_client.terms import Offer, offer, refused
 
 RENEW_EVERY: Final = 6 * 3_600.0
 """Seconds after which a connected bot looks at its card, prekeys and rate card again."""
@@ -202,17 +201,3 @@ class Bot:
 
     def _contact(self, name: str) -> Contact:
         return self._need().contact(name)
-
-
-def refused(due: Offer) -> RefusedError:
-    """The refusal to send without paying, with what it would cost."""
-    code = RefusalCode.OUTSIDE_WINDOW
-    return RefusedError(
-        f"{REFUSAL_TEXT[code]}: this message would cost {due.price_micro_usd} micro-USD",
-        "accept the price to send it all the same",
-        code,
-        due.price_micro_usd,
-    )
-
-
-__all__ = ["Bot", "Customer", "Incoming", "Offer", "Status"]

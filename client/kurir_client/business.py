@@ -1,5 +1,5 @@
-"""What a business does besides writing: register, keep its card and prekeys fresh, fetch settlements
-and invoices.
+"""What a business does besides writing: registering, keeping its card and prekeys fresh, fetching
+settlements and invoices.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from kurir_client.errors import PeerError, RelayError
 from kurir_client.outbox import queue
 from kurir_client.profile import Keyring, Profile, clean_name
 from kurir_client.schema import Contact, Kind, Mailbox, Role, Status
-from kurir_crypto.errors import CryptoError, ReplayError
+from kurir_crypto.errors import CryptoError, MissingPreKeyError, ReplayError
 from kurir_crypto.sealing import EnvelopeKeyPair, MailboxKey, week_of
 from kurir_wire.codec import pack, unpack
 from kurir_wire.errors import WireError
@@ -51,7 +51,10 @@ def receive(profile: Profile, delivery: Delivery, now: int) -> Ack:
             secret = None  # it was shown before; showing a note for each would be a way to annoy
         except (CryptoError, WireError, BillingError, PeerError) as error:
             secret = None
-            _note(profile, mailbox, f"a message could not be read: {error}", now)
+            text = f"a message could not be read: {error}"
+            if isinstance(error, MissingPreKeyError) and mailbox.role is Role.INVITE:
+                text = "somebody else tried an invite that was used already; nothing was shown"
+            _note(profile, mailbox, text, now)
         store.mark_seen(delivery.mailbox_id, delivery.envelope_id, secret, now // DAY)
     return Ack(delivery.mailbox_id, delivery.envelope_id, secret)
 
@@ -134,8 +137,14 @@ def _contact_of(profile: Profile, mailbox: Mailbox, opened: Opened) -> Contact:
         store.set_contact(contact.id, state="changed")
         raise PeerError(f"{contact.name} came with another key; nothing was shown")
     if mailbox.contact is not None and (contact is None or contact.id != mailbox.contact):
-        raise PeerError("somebody else tried an invite that was used already")
-    return contact or _new_contact(profile, mailbox, opened)
+        raise PeerError("somebody else used a way in that is another contact's")
+    contact = contact or _new_contact(profile, mailbox, opened)
+    if mailbox.role is Role.INVITE and mailbox.contact is None:
+        store.set_mailbox(mailbox.id, contact=contact.id)
+        store.set_invite(mailbox.id, used=True)
+        text = f"{contact.name} accepted your invite"
+        store.add_message(contact.id, None, "note", text, profile.clock(), Status.UNREAD)
+    return contact
 
 
 def _new_contact(profile: Profile, mailbox: Mailbox, opened: Opened) -> Contact:
@@ -150,11 +159,6 @@ def _new_contact(profile: Profile, mailbox: Mailbox, opened: Opened) -> Contact:
         identity=pack(opened.peer),
         own_mailbox=mailbox.id if mailbox.role is Role.ADDRESS else None,
     )
-    if mailbox.role is Role.INVITE:
-        store.set_mailbox(mailbox.id, contact=contact.id)
-        store.set_invite(mailbox.id, used=True)
-        text = f"{contact.name} accepted your invite"
-        store.add_message(contact.id, None, "note", text, profile.clock(), Status.UNREAD)
     return contact
 
 

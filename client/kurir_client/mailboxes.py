@@ -95,7 +95,9 @@ async def tend(profile: Profile, link: Link) -> None:
 
 
 async def create_new(profile: Profile, link: Link) -> None:
-    """Make at the relay what is only planned.
+    """Make at the relay what is only planned, and open it: the relay drops a new mailbox that
+    nobody has read within a day. Only then does it count as live here, so that another process
+    which follows opens it later than this one, and reads it.
 
     :raises RelayError: the relay does not make one
     """
@@ -103,20 +105,32 @@ async def create_new(profile: Profile, link: Link) -> None:
     new = [item for item in store.mailboxes("new") if item.role is not Role.ADDRESS]
     for batch in _batches(new):
         entries = [_creation(profile, item, link) for item in batch]
-        results = await link.results(
+        made = await link.results(
             lambda n, entries=entries: frames.Create(n, entries),  # type: ignore[misc]
             len(batch),
         )
-        for mailbox, result in zip(batch, results, strict=True):
-            if result is not None and result.code != codes.OK:
-                raise RelayError(
-                    f"the relay does not make a mailbox: {result.detail or result.code}",
-                    f"try again in {result.retry_after} s" if result.retry_after else "",
-                    result.code,
-                    result.retry_after,
-                )
-            with store.transaction():
+        _all_ok(made)
+        proofs = [open_entry(item, link) for item in batch]
+        opened = await link.results(
+            lambda n, proofs=proofs: frames.Open(n, proofs),  # type: ignore[misc]
+            len(batch),
+        )
+        _all_ok(opened)
+        with store.transaction():
+            for mailbox in batch:
+                link.opened.add(mailbox.id)
                 store.set_mailbox(mailbox.id, state="live")
+
+
+def _all_ok(results: list[frames.Result | None]) -> None:
+    for result in results:
+        if result is not None and result.code != codes.OK:
+            raise RelayError(
+                f"the relay does not make a mailbox: {result.detail or result.code}",
+                f"try again in {result.retry_after} s" if result.retry_after else "",
+                result.code,
+                result.retry_after,
+            )
 
 
 async def open_live(profile: Profile, link: Link) -> int:

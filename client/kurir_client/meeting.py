@@ -59,9 +59,7 @@ async def make_invite(profile: Profile, link: Link, label: str) -> InviteLink:
         profile.store.add_mailbox(made)
         profile.store.add_invite(Invite(made.id, secret.value, label, now, False, False))
     await mailboxes.create_new(profile, link)
-    opened = await link.one(lambda n: frames.Open(n, [mailboxes.open_entry(made, link)]))
-    if opened is None or opened.code == codes.OK:
-        await link.one(lambda n: frames.PutCard(n, made.id, blob))
+    await link.one(lambda n: frames.PutCard(n, made.id, blob))
     with profile.store.transaction():
         profile.store.set_invite(made.id)
     return InviteLink(relay, MailboxId(made.id), secret.value, pin_of(profile.relay_id))

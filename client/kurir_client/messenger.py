@@ -88,7 +88,10 @@ class Messenger:
             )
         now = self.profile.clock()
         with self.profile.store.transaction():
-            return outbox.queue(self.profile.store, contact.id, TEXT, text, now, max_price)
+            inner_id = outbox.queue(self.profile.store, contact.id, TEXT, text, now, max_price)
+        self._changed = True
+        self._progress.set()
+        return inner_id
 
     def unread(self) -> list[Message]:
         """What has not been shown yet, oldest first. Call :meth:`shown` for each that was."""
@@ -153,7 +156,7 @@ class Messenger:
                         await self.on_connect(link)
                     if reading:
                         await mailboxes.tend(profile, link)
-                        self._waiting += await mailboxes.open_live(profile, link)
+                        await self._open_live()
                     yield link
                 finally:
                     taker, self._taker, self._link = self._taker, None, None
@@ -298,9 +301,14 @@ class Messenger:
         if not done:
             raise TimeoutError
 
+    async def _open_live(self) -> None:
+        # Added only afterwards: what arrives meanwhile is subtracted as it is taken in.
+        waiting = await mailboxes.open_live(self.profile, self.link)
+        self._waiting += waiting
+
     async def _tend(self) -> None:
         await mailboxes.tend(self.profile, self.link)
-        self._waiting += await mailboxes.open_live(self.profile, self.link)
+        await self._open_live()
         await self.flush()
 
     async def _stay(self) -> None:

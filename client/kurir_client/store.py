@@ -50,7 +50,7 @@ class Store:
             raise ProfileError(f"there is a database at {file} already")
         store = cls(_connect(file, key))
         with store.transaction():
-            for statement in SCHEMA.split(";"):
+            for statement in SCHEMA.split(";\n"):
                 if statement.strip():
                     store._db.execute(statement)
             store.put("schema", str(SCHEMA_VERSION).encode())

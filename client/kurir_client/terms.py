@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from kurir_billing.charge import Line
 from kurir_billing.grant import Grant
-from kurir_billing.kinds import Category
+from kurir_billing.kinds import REFUSAL_TEXT, Category, RefusalCode
 from kurir_billing.ratecard import RateCard, parse, rate_card_hash
 from kurir_billing.tariffs import DEFAULT_TARIFF, Facts, price
-from kurir_client.errors import PeerError
+from kurir_client.errors import PeerError, RefusedError
 from kurir_client.schema import Contact
 from kurir_client.store import Store
 from kurir_wire.cards import Signed
@@ -66,3 +66,14 @@ def current_rate_card(store: Store) -> tuple[RateCard, Hash]:
     """The rate card that the relay last sent, checked then."""
     body = unpack(store.need("rate_card"), Signed).body
     return parse(body), rate_card_hash(body)
+
+
+def refused(due: Offer) -> RefusedError:
+    """The refusal to send without paying, with what it would cost."""
+    code = RefusalCode.OUTSIDE_WINDOW
+    return RefusedError(
+        f"{REFUSAL_TEXT[code]}: this message would cost {due.price_micro_usd} micro-USD",
+        "accept the price to send it all the same",
+        code,
+        due.price_micro_usd,
+    )

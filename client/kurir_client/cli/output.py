@@ -1,0 +1,149 @@
+"""What the command line prints: lines for people, or one JSON object a line.
+
+Text of others never reaches the terminal with control characters in it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from dataclasses import dataclass
+from typing import Final
+
+import click
+import segno
+
+from kurir_billing.kinds import Category
+from kurir_client.schema import Contact, Kind, Message, Status
+
+GLYPHS: Final = {Status.QUEUED: "·", Status.STORED: "✓", Status.FAILED: "✗"}
+ASCII_GLYPHS: Final = {Status.QUEUED: ".", Status.STORED: "v", Status.FAILED: "x"}
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where and how to print."""
+
+    as_json: bool
+    ascii_only: bool
+
+    def line(self, text: str, **facts: object) -> None:
+        """One line; in JSON the facts instead."""
+        if self.as_json:
+            click.echo(json.dumps(facts, ensure_ascii=False))
+        else:
+            click.echo(self._plain(text))
+
+    def hint(self, text: str) -> None:
+        """Advice for people only."""
+        if not self.as_json:
+            click.echo(self._plain(text))
+
+    def note(self, text: str) -> None:
+        """What happens meanwhile, to standard error."""
+        if not self.as_json:
+            click.echo(self._plain(text), err=True)
+
+    def error(self, what: str, hint: str, code: int) -> None:
+        """What went wrong, and what to do."""
+        if self.as_json:
+            text = json.dumps({"error": what, "hint": hint, "exit_code": code}, ensure_ascii=False)
+            click.echo(text, err=True)
+            return
+        click.echo(f"error: {harmless(what)}", err=True)
+        if hint:
+            click.echo(f"hint: {harmless(hint)}", err=True)
+
+    def qr(self, text: str) -> None:
+        """A QR code, for people only."""
+        if self.as_json or self.ascii_only:
+            return
+        out = io.StringIO()
+        segno.make(text, error="l", micro=False).terminal(out=out, compact=True, border=2)
+        click.echo(out.getvalue(), nl=False)
+
+    def message(self, message: Message, contact: Contact | None) -> None:
+        """One message or note of the history."""
+        name = contact.name if contact else ""
+        if self.as_json:
+            facts = {
+                "event": "message" if message.direction == "in" else message.direction,
+                "from": name if message.direction == "in" else None,
+                "to": name if message.direction == "out" else None,
+                "text": message.text,
+                "at": message.at,
+                "status": message.status.value,
+                "label": label_of(message),
+            }
+            shown = {key: value for key, value in facts.items() if value is not None}
+            click.echo(json.dumps(shown, ensure_ascii=False))
+            return
+        when = clock_time(message.at)
+        text = harmless(message.text).replace("\n", "\n" + " " * (len(when) + 2))
+        match message.direction:
+            case "note":
+                click.echo(self._plain(f"{when}  ! {text}"))
+            case "out":
+                click.echo(self._plain(f"{when}  you: {text}  {self.glyph(message.status)}"))
+            case _:
+                paid = f"  [{label_of(message)}]" if message.category is not None else ""
+                paid = paid.replace("]", f" · paid by {name}]") if paid else ""
+                click.echo(self._plain(f"{when}  {name}: {text}{paid}"))
+
+    def glyph(self, status: Status) -> str:
+        """``·`` queued here, ``✓`` the relay has it on disk, ``✗`` failed."""
+        return (ASCII_GLYPHS if self.ascii_only else GLYPHS).get(status, "")
+
+    def _plain(self, text: str) -> str:
+        if not self.ascii_only:
+            return text
+        for glyph, plain in (("·", "-"), ("✓", "v"), ("●", "*"), ("◌", "o"), ("…", "...")):
+            text = text.replace(glyph, plain)
+        return text
+
+
+def harmless(text: str) -> str:
+    """Text of others without control characters, so that it cannot move the cursor or ring."""
+    return "".join(
+        character if character.isprintable() or character in "\n\t" else "�" for character in text
+    )
+
+
+def clock_time(at: int) -> str:
+    """Hours and minutes here; with the date if it was another day."""
+    then, now = time.localtime(at), time.localtime()
+    same_day = then[:3] == now[:3]
+    return time.strftime("%H:%M" if same_day else "%d %b %H:%M", then)
+
+
+def label_of(message: Message) -> str | None:
+    """The category that a business declared, in a word."""
+    if message.category is None:
+        return None
+    category = Category(message.category)
+    return "message" if category is Category.NONE else category.name.lower()
+
+
+def trust_of(contact: Contact) -> str:
+    """``verified``, ``unverified`` or ``KEY CHANGED``."""
+    if contact.state == "changed":
+        return "KEY CHANGED"
+    return "verified" if contact.verified_on is not None else "unverified"
+
+
+def usd(micro: int) -> str:
+    """Micro-USD as people read it."""
+    return f"USD {micro // 1_000_000}.{micro % 1_000_000:06d}"
+
+
+def kind_of(contact: Contact) -> str:
+    """What a contact is, in words."""
+    match contact.kind:
+        case Kind.BUSINESS:
+            badge = f"“{contact.legal_name}”" if contact.legal_name else "no badge"
+            return f"business, {badge}"
+        case Kind.CUSTOMER:
+            return f"customer, market {contact.market}"
+        case _:
+            return "person"

@@ -1,0 +1,458 @@
+"""Commands for people: init, invite, add, contacts, send, read, chat, verify, status."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import threading
+from typing import Final
+
+import click
+
+from kurir_client.cli.output import Output, clock_time, kind_of, trust_of
+from kurir_client.cli.session import Options, new_passphrase, pass_options, run
+from kurir_client.errors import (
+    ClientError,
+    OfflineError,
+    PeerError,
+    RelayError,
+    UsageError,
+)
+from kurir_client.messenger import Messenger
+from kurir_client.profile import Profile
+from kurir_client.schema import Contact, Kind, Message, Status
+from kurir_client.terms import offer
+from kurir_crypto import vault
+from kurir_crypto.safety import format_groups
+from kurir_wire.cards import TIER_NAMES
+from kurir_wire.links import BusinessLink, InviteLink, parse_link
+
+QUICK_COST: Final = vault.Cost(operations=1, memory_kib=8_192)
+"""For throw-away profiles of demonstrations and tests: unlocking takes 10 ms, so does a guess."""
+DRAIN: Final = 1.0
+"""Seconds that a chat waits for answers after its input has ended."""
+
+
+@click.command()
+@click.option("--name", help="Your name; only people you invite see it.")
+@click.option("--relay", help="Your relay: HOST:PORT. A link can say it later, too.")
+@click.option("--market", help="Your country, two letters: what businesses are charged by.")
+@click.option(
+    "--vault-cost",
+    type=click.Choice(["default", "quick"]),
+    default="default",
+    help="How hard the passphrase is to guess; quick is for tests.",
+)
+@pass_options
+def init(
+    options: Options, name: str | None, relay: str | None, market: str | None, vault_cost: str
+) -> None:
+    """Make a profile in --home."""
+    out = options.out
+    if name is None:
+        if not sys.stdin.isatty():
+            raise UsageError("a profile needs a name", "give it: kurir init --name NAME")
+        name = str(click.prompt("Your name (only people you invite see it)"))
+    passphrase = new_passphrase(out)
+    cost = QUICK_COST if vault_cost == "quick" else vault.DEFAULT_COST
+    profile = Profile.create(options.home, passphrase, name, clock=options.clock, cost=cost)
+    try:
+        if relay:
+            profile.set_relay(relay)
+        if market:
+            with profile.store.transaction():
+                profile.store.put("market", market.upper().encode())
+        out.line(
+            f"made the profile of {profile.name} in {options.home}",
+            event="profile",
+            name=profile.name,
+            home=str(options.home),
+        )
+        if profile.relay:
+            out.hint("next: kurir invite, and send the link to one person")
+        else:
+            out.hint("next: kurir add LINK, or kurir init in another folder with --relay")
+    finally:
+        profile.close()
+
+
+@click.command()
+@click.argument("label", default="")
+@pass_options
+def invite(options: Options, label: str) -> None:
+    """Make a link for one person, to use once. LABEL reminds you whom it is for."""
+    with options.profile() as profile:
+        link = run(_invite(profile, label))
+    text = str(link)
+    options.out.line(text, event="invite", link=text, label=label)
+    options.out.qr(text)
+    options.out.hint(
+        "Send this link to one person, by a way that you trust; it works once and for 30 days.\n"
+        "When they have added it: kurir read"
+    )
+
+
+async def _invite(profile: Profile, label: str) -> InviteLink:
+    messenger = Messenger(profile)
+    async with messenger.online(reading=False):
+        return await messenger.invite(label)
+
+
+@click.command()
+@click.argument("link")
+@click.option("--name", help="What to call them here.")
+@click.option("--market", help="For a business: your country, two letters.")
+@pass_options
+def add(options: Options, link: str, name: str | None, market: str | None) -> None:
+    """Add the person or business behind LINK."""
+    parsed = parse_link(link)
+    with options.profile() as profile:
+        _adopt_relay(profile, parsed)
+        contact = run(_add(profile, parsed, name, market))
+        _greet(options.out, contact)
+
+
+def _adopt_relay(profile: Profile, link: InviteLink | BusinessLink) -> None:
+    profile.set_relay(link.relay.url)
+    with profile.store.transaction():
+        pin = profile.relay_pin
+        if pin is None:
+            profile.store.put("relay_pin", link.pin)
+        elif pin != link.pin:
+            raise PeerError(
+                "this link names another relay at the same address than the one you use",
+                "ask for a new link; if the relay was set up anew, make a new profile",
+            )
+
+
+async def _add(
+    profile: Profile, link: InviteLink | BusinessLink, name: str | None, market: str | None
+) -> Contact:
+    messenger = Messenger(profile)
+    async with messenger.online(reading=False):
+        return await messenger.add(link, name, market)
+
+
+def _greet(out: Output, contact: Contact) -> None:
+    facts: dict[str, object] = {
+        "event": "contact",
+        "name": contact.name,
+        "kind": contact.kind,
+        "trust": trust_of(contact),
+    }
+    if contact.kind == Kind.PERSON:
+        out.line(f"added {contact.name} ({trust_of(contact)})", **facts)
+        out.hint(f"next: kurir send {contact.name!r} TEXT; compare numbers with: kurir verify")
+        return
+    tier = TIER_NAMES.get(contact.tier or 0, "none")
+    facts |= {"legal_name": contact.legal_name, "tier": tier, "market": contact.market}
+    badge = f"certified as “{contact.legal_name}”" if contact.legal_name else "NOT certified"
+    out.line(f"added the business {contact.name}, {badge} by the relay's operator", **facts)
+    out.hint(
+        f"{contact.name} pays for its messages to you, you never do. The relay counts them, knows "
+        f"your market ({contact.market}),\nand cannot read them or see who you are."
+    )
+    if contact.state == "changed":
+        raise PeerError(
+            f"{contact.name} shows another key than before; nothing will be sent",
+            f"ask them by another way, then: kurir verify {contact.name!r}",
+        )
+
+
+@click.command()
+@pass_options
+def contacts(options: Options) -> None:
+    """List people, businesses and invites that wait."""
+    out = options.out
+    with options.profile() as profile:
+        for contact in profile.store.contacts():
+            unread = sum(1 for item in profile.store.unread() if item.contact == contact.id)
+            news = f", {unread} new" if unread else ""
+            out.line(
+                f"{contact.name}  ({kind_of(contact)}; {trust_of(contact)}{news})",
+                event="contact",
+                name=contact.name,
+                kind=contact.kind,
+                trust=trust_of(contact),
+                unread=unread,
+            )
+        for waiting in profile.store.invites():
+            label = waiting.label or "no label"
+            out.line(
+                f"invite ({label}), made {clock_time(waiting.made_at)}, not used yet",
+                event="invite",
+                label=waiting.label,
+                made_at=waiting.made_at,
+            )
+        if not profile.store.contacts() and not profile.store.invites():
+            out.hint("nobody yet; make an invite: kurir invite")
+
+
+@click.command()
+@click.argument("name")
+@click.argument("text", nargs=-1, required=True)
+@pass_options
+def send(options: Options, name: str, text: tuple[str, ...]) -> None:
+    """Send TEXT to NAME; - reads it from standard input."""
+    words = " ".join(text)
+    with options.profile() as profile:
+        messenger = Messenger(profile)
+        contact = messenger.contact(name)
+        if contact.kind == Kind.CUSTOMER:
+            raise UsageError(f"{contact.name} is a customer", "use: kurir business send")
+        inner_id = messenger.queue_text(contact, sys.stdin.read() if words == "-" else words)
+        deliver_now(options.out, messenger, contact, inner_id)
+
+
+def deliver_now(out: Output, messenger: Messenger, contact: Contact, inner_id: bytes) -> None:
+    """Send what waits, and say what became of one message.
+
+    :raises ClientError: it failed for good
+    """
+    waits = ""
+    try:
+        run(_flush(messenger))
+    except (OfflineError, RelayError) as error:
+        if isinstance(error, RelayError) and error.retry_after is None:
+            raise
+        waits = f": {error.what}; it goes with the next command that connects"
+    sent = messenger.profile.store.message_sent(inner_id)
+    status = sent.status if sent else Status.FAILED
+    if status is Status.FAILED:
+        notes = [item for item in messenger.unread() if item.inner_id == inner_id]
+        for note in notes:
+            messenger.shown(note)
+        raise PeerError(notes[0].text if notes else f"the message to {contact.name} was not sent")
+    words = "the relay has it" if status is Status.STORED else "queued here" + waits
+    price = f" ({sent.price} micro-USD)" if sent and sent.price is not None else ""
+    facts: dict[str, object] = {"event": "sent", "to": contact.name, "status": status.value}
+    if sent and sent.price is not None:
+        facts["micro_usd"] = sent.price
+    out.line(f"{out.glyph(status)} {contact.name}: {words}{price}", **facts)
+
+
+async def _flush(messenger: Messenger) -> None:
+    async with messenger.online(reading=False):
+        await messenger.flush()
+
+
+@click.command()
+@click.option("--follow", is_flag=True, help="Stay, and show what comes until Ctrl+C.")
+@click.option("--with", "name", metavar="NAME", help="The last messages with NAME instead.")
+@pass_options
+def read(options: Options, follow: bool, name: str | None) -> None:
+    """Show what is new; with --follow as it comes."""
+    out = options.out
+    with options.profile() as profile:
+        messenger = Messenger(profile)
+        if name is not None:
+            contact = messenger.contact(name)
+            for message in profile.store.history(contact.id, 100):
+                _show(out, messenger, message)
+            return
+        if follow:
+            with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
+                run(_follow(out, messenger))
+            return
+        problem: ClientError | None = None
+        try:
+            run(_fetch(messenger))
+        except (OfflineError, UsageError) as error:
+            problem = error
+        count = _show_unread(out, messenger)
+        if problem is not None:
+            raise problem
+        if not count:
+            out.hint("nothing new")
+
+
+async def _fetch(messenger: Messenger) -> None:
+    async with messenger.online():
+        await messenger.caught_up()
+
+
+async def _follow(out: Output, messenger: Messenger) -> None:
+    async def show() -> None:
+        _show_unread(out, messenger)
+
+    messenger.on_change = show
+    await show()
+    await messenger.follow(lambda state: out.note(_link_state(messenger, state)))
+
+
+def _link_state(messenger: Messenger, state: str) -> str:
+    if state == "online":
+        relay = messenger.profile.relay
+        return f"● online   {relay.authority if relay else ''}"
+    queued = messenger.profile.store.queued()
+    return f"◌ {state}" + (f", {queued} queued" if queued else "")
+
+
+def _show_unread(out: Output, messenger: Messenger, contact: Contact | None = None) -> int:
+    count = 0
+    for message in messenger.unread():
+        if contact is None or message.contact in (None, contact.id):
+            _show(out, messenger, message)
+            # Shown first, marked second: what is printed twice after a crash is better than lost.
+            messenger.shown(message)
+            count += 1
+    return count
+
+
+def _show(out: Output, messenger: Messenger, message: Message) -> None:
+    who = None if message.contact is None else messenger.profile.store.contact(message.contact)
+    out.message(message, who)
+
+
+@click.command()
+@click.argument("name")
+@pass_options
+def chat(options: Options, name: str) -> None:
+    """Talk with NAME: what you type is sent, what comes is shown. /quit or Ctrl+D ends."""
+    with options.profile() as profile:
+        messenger = Messenger(profile)
+        contact = messenger.contact(name)
+        if contact.kind == Kind.CUSTOMER:
+            raise UsageError(f"{contact.name} is a customer", "use: kurir business send")
+        with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
+            run(_chat(options.out, messenger, contact))
+
+
+async def _chat(out: Output, messenger: Messenger, contact: Contact) -> None:
+    async def show() -> None:
+        _show_unread(out, messenger, contact)
+
+    typed = _typed_lines()
+    messenger.on_change = show
+    await show()
+    following = asyncio.create_task(
+        messenger.follow(lambda state: out.note(_link_state(messenger, state)))
+    )
+    try:
+        while True:
+            next_line = asyncio.ensure_future(typed.get())
+            await asyncio.wait({next_line, following}, return_when=asyncio.FIRST_COMPLETED)
+            if following.done():
+                next_line.cancel()
+                following.result()
+            line = next_line.result()
+            if line is None:
+                break
+            try:
+                if not _is_command(line):
+                    messenger.queue_text(
+                        contact, line.removeprefix("/") if _escaped(line) else line
+                    )
+                elif line.split()[0] == "/quit":
+                    break
+                else:
+                    raise UsageError(
+                        f"there is no command {line.split()[0]}", "/quit ends the chat"
+                    )
+            except ClientError as error:
+                out.error(error.what, error.hint, error.exit_code)
+        with contextlib.suppress(OfflineError, RelayError):
+            await messenger.flush()
+        await asyncio.sleep(DRAIN)
+    finally:
+        following.cancel()
+        with contextlib.suppress(asyncio.CancelledError, ClientError):
+            await following
+
+
+def _is_command(line: str) -> bool:
+    """Commands are for people at a terminal; a file's lines are all text."""
+    return sys.stdin.isatty() and line.startswith("/") and not line.startswith("//")
+
+
+def _escaped(line: str) -> bool:
+    return sys.stdin.isatty() and line.startswith("//")
+
+
+def _typed_lines() -> asyncio.Queue[str | None]:
+    """Lines of standard input as they come, then None. Blank ones are left out."""
+    lines: asyncio.Queue[str | None] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+
+    def read_all() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended before the input
+            for line in sys.stdin:
+                if line.strip():
+                    loop.call_soon_threadsafe(lines.put_nowait, line.rstrip("\n"))
+            loop.call_soon_threadsafe(lines.put_nowait, None)
+
+    threading.Thread(target=read_all, daemon=True).start()
+    return lines
+
+
+@click.command()
+@click.argument("name")
+@click.argument("answer", required=False, type=click.Choice(["yes", "no"]))
+@pass_options
+def verify(options: Options, name: str, answer: str | None) -> None:
+    """Compare safety numbers with NAME; then say yes or no."""
+    out = options.out
+    with options.profile() as profile:
+        messenger = Messenger(profile)
+        contact = messenger.contact(name)
+        number = messenger.safety_number(contact)
+        if answer is None:
+            out.line(
+                format_groups(number),
+                event="safety_number",
+                name=contact.name,
+                number=number,
+                trust=trust_of(contact),
+            )
+            out.qr(number)
+            out.hint(f"Compare these 60 digits with what {contact.name} sees, aloud or in person.")
+            if out.as_json or not sys.stdin.isatty():
+                return
+            answer = str(click.prompt("Are they the same", type=click.Choice(["yes", "no"])))
+        messenger.set_verified(contact, answer == "yes")
+        after = messenger.contact(name)
+        out.line(f"{after.name}: {trust_of(after)}", event="trust", trust=trust_of(after))
+        if answer == "no":
+            out.hint(
+                "Then somebody may be in between. Meet in person, and start over with an invite."
+            )
+
+
+@click.command()
+@pass_options
+def status(options: Options) -> None:
+    """Say how things stand: profile, relay, what waits."""
+    out = options.out
+    with options.profile() as profile:
+        relay = profile.relay
+        reachable, problem = False, ""
+        if relay is not None:
+            try:
+                run(_flush(Messenger(profile)))
+                reachable = True
+            except OfflineError as error:
+                problem = error.what
+        queued, unread = profile.store.queued(), len(profile.store.unread())
+        state = "● online" if reachable else "○ offline"
+        where = relay.authority if relay else "no relay yet"
+        out.line(
+            f"kurir  {profile.name}  {state}  {where}",
+            event="status",
+            name=profile.name,
+            relay=where,
+            online=reachable,
+            queued=queued,
+            unread=unread,
+        )
+        if problem:
+            out.hint(problem)
+        out.hint(f"{queued} queued, {unread} unread, {len(profile.store.contacts())} contacts")
+        for contact in profile.store.contacts():
+            if contact.kind == Kind.CUSTOMER:
+                due = offer(profile.store, contact, profile.clock())
+                until = clock_time(due.closes_at) if due.closes_at else "shut"
+                out.hint(f"{contact.name}: window {until}; now {due.price_micro_usd} micro-USD")
+
+
+COMMANDS: Final = (init, invite, add, contacts, send, read, chat, verify, status)
