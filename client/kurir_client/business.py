@@ -11,12 +11,12 @@ from typing import Final
 
 from kurir_billing.charge import Lane, Line, lane_message, packed
 from kurir_billing.errors import BillingError
-from kurir_billing.invoice import Invoice, Records, month_of_day, open_head, verify_invoice
+from kurir_billing.invoice import Invoice, Records, open_head, verify_invoice
 from kurir_billing.leaf import Leaf, open_leaf
 from kurir_client import mailboxes
 from kurir_client.errors import RelayError, UsageError
 from kurir_client.link import Link
-from kurir_client.meeting import fetch_rate_card
+from kurir_client.meeting import fetch_rate_card, unpack_card
 from kurir_client.profile import Profile, check_name
 from kurir_client.schema import Mailbox, Role
 from kurir_crypto.keys import OwnEcPreKey, OwnKemPreKey, SigningKeyPair
@@ -24,7 +24,6 @@ from kurir_crypto.sealing import EnvelopeKeyPair, MailboxKey, week_of
 from kurir_wire import frames
 from kurir_wire.cards import (
     BusinessCard,
-    Signed,
     business_card_message,
     open_business_card,
     signed_card,
@@ -212,15 +211,11 @@ async def fetch_invoice(profile: Profile, link: Link, month: int) -> Invoice:
     return Invoice(link.cert, legal_name, head, tuple(leaves), tuple(cards.values()))
 
 
-def records(profile: Profile, month: int) -> Records:
+def records(profile: Profile) -> Records:
     """What this business kept itself: see :func:`kurir_billing.invoice.verify_invoice`."""
     rows = profile.store.charges()
     signed = {Hash(row.hash): unpack(row.line, Line) for row in rows}
-    settled = [
-        Hash(row.hash)
-        for row in rows
-        if row.settled_day is not None and month_of_day(row.settled_day) == month
-    ]
+    settled = {Hash(row.hash): row.settled_day for row in rows if row.settled_day is not None}
     return Records(profile.relay_id, own_id(profile), signed, settled)
 
 
@@ -229,7 +224,7 @@ def verify(profile: Profile, invoice: Invoice) -> None:
 
     :raises InvoiceError: the first difference
     """
-    verify_invoice(invoice, records(profile, invoice.head.month))
+    verify_invoice(invoice, records(profile))
 
 
 def _make_keys(profile: Profile, now: int) -> None:
@@ -333,7 +328,7 @@ def _checked_leaf(profile: Profile, data: bytes, day: int) -> Leaf:
 
 def _expires(card: bytes) -> int:
     """When our own card expires; decoded without the checks, which fail once it has."""
-    return unpack(unpack(card, Signed).body, BusinessCard).expires
+    return unpack_card(card).expires
 
 
 def _days_of(month: int) -> list[int]:

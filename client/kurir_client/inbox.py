@@ -134,7 +134,6 @@ def _contact_of(profile: Profile, mailbox: Mailbox, opened: Opened) -> Contact:
         return store.contact(known[0])
     contact = store.contact_by_key(peer.sign_pk)
     if contact is not None and contact.identity != pack(peer):
-        store.set_contact(contact.id, state="changed")
         raise PeerError(f"{contact.name} came with another key; nothing was shown")
     if mailbox.contact is not None and (contact is None or contact.id != mailbox.contact):
         raise PeerError("somebody else used a way in that is another contact's")

@@ -21,12 +21,13 @@ from kurir_wire.cards import (
     TIER_NONE,
     BusinessCard,
     PersonCard,
+    Signed,
     open_business_card,
     open_person_card,
     person_card_message,
     signed_card,
 )
-from kurir_wire.codec import pack
+from kurir_wire.codec import pack, unpack
 from kurir_wire.errors import ExpiredError, WireError
 from kurir_wire.gates import token_gate
 from kurir_wire.ids import MINUTE, MailboxId
@@ -142,9 +143,7 @@ async def add_business(
         ) from error
     try:
         card = open_business_card(answer.card, now)
-        bundle = PreKeyBundle(
-            card.identity, card.signed_prekey, answer.kem or card.last_resort, answer.one_time
-        )
+        bundle = card.bundle(answer.one_time, answer.kem)
         bundle.verify()
         if answer.badge is not None:
             answer.badge.verify(link.cert.operator_pk, link.relay_id, business.business_id)
@@ -170,9 +169,21 @@ async def add_business(
                 identity=pack(card.identity),
                 market=market,
             )
-        elif _card_changed(contact, card):
-            store.set_contact(contact.id, state="changed")
-            return store.contact(contact.id)
+        elif unpack_card(contact.card).version > card.version:
+            raise PeerError(
+                f"the relay showed an older card of {contact.name} than it did before",
+                "somebody may have restored an old database; ask its operator",
+            )
+        elif contact.identity != pack(card.identity):
+            # Sending pauses until the person has decided; what was read stays read.
+            store.drop_sessions(contact.id)
+            store.set_contact(
+                contact.id,
+                state="changed",
+                verified_on=None,
+                sign_pk=card.identity.sign_pk,
+                identity=pack(card.identity),
+            )
         store.set_contact(contact.id, card=answer.card, **badge_columns)
         if not store.sessions(contact.id):
             session = Session.initiate(profile.identity, bundle, now // MINUTE)
@@ -221,8 +232,14 @@ def _known(profile: Profile, identity: IdentityPublic) -> Contact | None:
     return contact
 
 
-def _card_changed(contact: Contact, card: BusinessCard) -> bool:
-    return contact.identity != pack(card.identity)
+def unpack_card(card: bytes | None) -> BusinessCard:
+    """A card that was checked when it was stored, perhaps expired since.
+
+    :raises PeerError: there is none
+    """
+    if card is None:
+        raise PeerError("this business has no card here", "add it again by its link")
+    return unpack(unpack(card, Signed).body, BusinessCard)
 
 
 def _invite_address(invite: InviteLink, token: bytes, seal: MailboxKey) -> bytes:

@@ -19,7 +19,7 @@ from kurir_client.errors import OfflineError, PeerError, RelayError, UsageError
 from kurir_client.link import Link, open_link
 from kurir_client.meeting import accept_invite, add_business, make_invite
 from kurir_client.profile import Profile
-from kurir_client.schema import Contact, Message
+from kurir_client.schema import Contact, Message, Status
 from kurir_crypto.safety import safety_number
 from kurir_wire import codes, frames
 from kurir_wire.codec import unpack
@@ -113,10 +113,14 @@ class Messenger:
         return safety_number(self.profile.identity.public, peer)
 
     def set_verified(self, contact: Contact, verified: bool) -> None:
-        """The person compared the numbers."""
-        now = self.profile.clock() if verified else None
-        with self.profile.store.transaction():
-            self.profile.store.set_contact(contact.id, verified_on=now)
+        """The person compared the numbers. A contact whose key changed is written to again."""
+        store, now = self.profile.store, self.profile.clock()
+        with store.transaction():
+            store.set_contact(contact.id, verified_on=now if verified else None)
+            if verified and contact.state != "active":
+                store.set_contact(contact.id, state="active")
+            words = "verified" if verified else "not verified"
+            store.add_message(contact.id, None, "note", f"{contact.name} {words}", now, Status.READ)
 
     # with a relay
 

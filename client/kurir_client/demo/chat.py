@@ -1,4 +1,4 @@
-"""A conversation with the bot: one line typed, one answer awaited, through a real ``kurir chat``."""
+"""A conversation with the bot through a real ``kurir chat``: a line typed, an answer awaited."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ ANSWER_LIMIT: Final = 60.0
 """Seconds until a bot that does not answer counts as failed; a relay that asks to slow down asks
 for six."""
 LIVELY: Final = 40
-"""Answers in a row before the demo's clock moves on: the relay takes 45 to one customer at once, and
-then one per 6 s, while a file is typed faster than any person."""
+"""Answers in a row before the demo's clock moves on: the relay takes 45 to one customer at once,
+then one per 6 s, and a file is typed faster than any person types."""
 
 
 class Who(StrEnum):

@@ -1,6 +1,6 @@
 """Child processes: started in groups of their own, and all of them gone at the end.
 
-Each party of the demo is one, with its own files. Ctrl+C reaches only the demo, which then ends them.
+Each party of the demo is one, with its own files. Ctrl+C reaches only the demo, which ends them.
 """
 
 from __future__ import annotations
@@ -92,11 +92,11 @@ class Children:
         process = await self.background(argv, log, env)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + START_LIMIT
-        while not ready.exists():
+        while (address := _read(ready)) is None:
             if process.returncode is not None or loop.time() > deadline:
-                raise failed(log.stem, "it did not start", log.read_text(errors="replace"))
+                raise failed(log.stem, "it did not start", _read(log) or "")
             await asyncio.sleep(0.02)
-        return process, ready.read_text("ascii").strip()
+        return process, address.strip()
 
     async def background(self, argv: list[str], log: Path, env: Mapping[str, str]) -> Process:
         """Start something that goes on; what it prints goes to ``log``."""
@@ -177,6 +177,13 @@ def failed(what: str, why: str, log: str) -> DemoError:
         f"{what} failed: {why}{said}",
         "run it again with --out DIR to keep everything, and look at the logs there",
     )
+
+
+def _read(file: Path) -> str | None:
+    try:
+        return file.read_text(errors="replace")
+    except FileNotFoundError:
+        return None
 
 
 def _argv(name: str, *arguments: str | Path) -> list[str]:

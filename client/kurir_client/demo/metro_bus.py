@@ -1,7 +1,7 @@
 """Metro Bus: a bot that sells bus tickets, and reminds each customer a day later.
 
-``python -m kurir_client.demo.metro_bus --home DIR``, where DIR is a profile that was registered as a
-business. What it says is in :mod:`kurir_client.demo.tickets`; here is what surrounds that: the
+``python -m kurir_client.demo.metro_bus --home DIR``, where DIR is a profile that was registered as
+a business. What it says is in :mod:`kurir_client.demo.tickets`; here is what surrounds that: the
 messages, a file that remembers each customer, the clock.
 """
 

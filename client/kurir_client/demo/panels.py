@@ -18,7 +18,8 @@ from kurir_client.demo.chat import Said, Who
 from kurir_client.demo.stage import BUSINESS, CUSTOMER
 from kurir_client.demo.terminal import harmless
 
-FIRST, LAST: Final = 30, 10
+FIRST: Final = 30
+LAST: Final = 10
 """Messages of a long conversation that are shown: its beginning and its end."""
 MAX_SHOWN: Final = 700
 """Characters of one message that are shown."""

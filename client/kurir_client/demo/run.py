@@ -33,7 +33,8 @@ from kurir_client.demo.terminal import (
 from kurir_client.demo.transcript import read_transcript, search_terms
 from kurir_client.errors import UsageError
 
-OK, NOT_OK: Final = 0, 1
+OK: Final = 0
+NOT_OK: Final = 1
 GREETING: Final = "Hello!"
 """Typed where a transcript has nothing that can be sent: a business may not write first."""
 
@@ -121,7 +122,7 @@ async def _play(lines: list[str] | None, folder: Path, children: Children, *, ke
         other.cancel()
         await asyncio.gather(other, return_exceptions=True)
     words = folder / "words.txt"
-    terms = search_terms([line.text for line in played.said if line.who is not Who.NOTE], [CUSTOMER])
+    terms = search_terms([CUSTOMER, *(s.text for s in played.said if s.who is not Who.NOTE)])
     words.write_text("\n".join(terms) + "\n", "utf-8")
     screen.step(f"searching all that the relay could see for {len(terms)} words and lines")
     verdict = await search(children, words, stage, baseline, control)
@@ -153,9 +154,7 @@ async def _play_seen(
     answered = await hold(chat, source, typed.put_nowait, stage.let_time_pass)
     if not answered:
         screen.step("nothing could be sent, so that the demo says hello itself")
-        answered = await hold(
-            chat, from_file([GREETING]), typed.put_nowait, stage.let_time_pass
-        )
+        answered = await hold(chat, from_file([GREETING]), typed.put_nowait, stage.let_time_pass)
     typed.put_nowait(None)
     await stage.end_chat(chat)
     screen.step(f"{answered} messages sent and answered; {CUSTOMER} closes the app")
@@ -227,9 +226,7 @@ def _ending(played: Played, verdict: Verdict) -> list[RenderableType]:
     ]
 
 
-def _keep(
-    folder: Path, played: Played, verdict: Verdict, parts: list[RenderableType]
-) -> None:
+def _keep(folder: Path, played: Played, verdict: Verdict, parts: list[RenderableType]) -> None:
     """Write down what was shown, plain and whole."""
     with (folder / "panels.txt").open("w", encoding="utf-8") as file:
         plain = Console(

@@ -15,7 +15,7 @@ from kurir_client.demo.chat import Said, Who
 from kurir_client.demo.stage import BUSINESS
 
 WIDTH: Final = 100
-PROMPT: Final = "you › "
+PROMPT: Final = "you: "
 QUIT: Final = "/quit"
 """Ends the conversation where it is typed by a person; in a file it is a line like any other."""
 READ_BYTES: Final = 65_536
@@ -61,8 +61,8 @@ class Screen:
             self._console.print(Text.assemble((f"{name}\n", "bold cyan"), " " * len(PROMPT), text))
             return
         head, style = {
-            Who.YOU: ("  you › ", "bold"),
-            Who.THEM: (f"  {BUSINESS} › ", "cyan"),
+            Who.YOU: ("  you: ", "bold"),
+            Who.THEM: (f"  {BUSINESS}: ", "cyan"),
             Who.NOTE: ("  ! ", "yellow"),
         }[said.who]
         line = harmless(said.text.split("\n", 1)[0][:WIDTH])

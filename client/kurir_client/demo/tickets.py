@@ -17,7 +17,7 @@ ROWS: Final = 5
 COLUMNS: Final = "ABCD"
 AISLE_AFTER: Final = "B"
 MAX_REPEATED: Final = 50_000
-"""Bytes of a customer's line that are repeated to them; an answer has to fit a message of 60,000."""
+"""Bytes of a customer's line that are repeated to them; the answer has to fit 60,000."""
 
 _BOOKED: Final = {
     "06.40": frozenset({"1A", "1B", "2B", "3C", "4A", "4D"}),
@@ -131,7 +131,11 @@ def _choices(talk: Talk, sold: frozenset[tuple[str, str]]) -> str:
     match talk.step:
         case Step.TIME:
             times = "\n".join(f"  {n}  {time}" for n, time in enumerate(DEPARTURES, 1))
-            return f"When would you like to leave for Jakarta?\n{times}\nAnswer with a number or a time."
+            return (
+                "When would you like to leave for Jakarta?\n"
+                f"{times}\n"
+                "Answer with a number or a time."
+            )
         case Step.SEAT:
             return (
                 f"Which seat on the {talk.departure}? (× is taken)\n"

@@ -44,15 +44,11 @@ def lines_of(data: bytes) -> list[str]:
     return lines
 
 
-def search_terms(texts: Iterable[str], others: Iterable[str] = ()) -> list[str]:
+def search_terms(texts: Iterable[str]) -> list[str]:
     """Everything that must not be found: each line whole, and each of its words, with and without
-    the punctuation around it.
-
-    :param texts: what was said, by either side
-    :param others: taken whole and by word as well: a name, a code
-    """
+    the punctuation around it."""
     terms: dict[str, None] = {}
-    for text in (*texts, *others):
+    for text in texts:
         for line in text.splitlines():
             # A line of a drawing has no words, and each of its marks is a character of its own.
             terms.setdefault(line.strip())

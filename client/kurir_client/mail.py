@@ -1,0 +1,178 @@
+"""Outbox, history, duplicates and charges: the rows that move with every message."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kurir_client.database import Database
+from kurir_client.schema import Message, Outgoing, OwnCharge, Status
+
+SEEN_DAYS: Final = 32
+"""Days that ids are kept against duplicates: an envelope lives 30."""
+
+
+class MailRows(Database):
+    """What is written, what was written, and what was signed for it."""
+
+    def add_outgoing(
+        self, contact: int, inner_id: bytes, kind: int, text: str, now: int, max_price: int = 0
+    ) -> None:
+        """Queue a message, with the next number of this contact."""
+        seq = int(self._one("SELECT next_seq FROM contact WHERE id = ?", contact)[0])
+        self._run("UPDATE contact SET next_seq = ? WHERE id = ?", seq + 1, contact)
+        self._run(
+            "INSERT INTO outbox(contact, inner_id, kind, seq, text, made_at, max_price) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            contact,
+            inner_id,
+            kind,
+            seq,
+            text,
+            now,
+            max_price,
+        )
+
+    def outgoing(self, limit: int) -> list[Outgoing]:
+        """What waits, in the order in which it was written."""
+        return self._rows(Outgoing, "ORDER BY n LIMIT ?", limit)
+
+    def one_outgoing(self, n: int) -> Outgoing | None:
+        """One of them, if it still waits."""
+        return next(iter(self._rows(Outgoing, "WHERE n = ?", n)), None)
+
+    def wire_outgoing(
+        self, n: int, wire: bytes | None, now: int | None, charge_hash: bytes | None = None
+    ) -> None:
+        """Keep the bytes that go out, or throw them away (None) to encrypt anew."""
+        self._run(
+            "UPDATE outbox SET wire = ?, wired_at = ?, charge_hash = ? WHERE n = ?",
+            wire,
+            now,
+            charge_hash,
+            n,
+        )
+
+    def accept_quote(self, n: int, line: bytes) -> None:
+        """Sign anew on the line that the relay quoted."""
+        self._run(
+            "UPDATE outbox SET quote = ?, wire = NULL, wired_at = NULL, charge_hash = NULL "
+            "WHERE n = ?",
+            line,
+            n,
+        )
+
+    def drop_outgoing(self, n: int) -> None:
+        """It is at the relay, or given up."""
+        self._run("DELETE FROM outbox WHERE n = ?", n)
+
+    def queued(self) -> int:
+        """How many of the person's own messages wait; introductions do not count."""
+        return int(self._one("SELECT count(*) FROM outbox WHERE kind != 0")[0])
+
+    def add_message(
+        self,
+        contact: int | None,
+        inner_id: bytes | None,
+        direction: str,
+        text: str,
+        at: int,
+        status: Status,
+        category: int | None = None,
+    ) -> None:
+        """Add to the history."""
+        self._run(
+            "INSERT INTO message(contact, inner_id, direction, text, at, status, category) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            contact,
+            inner_id,
+            direction,
+            text,
+            at,
+            status,
+            category,
+        )
+
+    def set_message(self, inner_id: bytes, status: Status, price: int | None = None) -> None:
+        """What became of a message that we sent."""
+        self._run(
+            "UPDATE message SET status = ?, price = coalesce(?, price) "
+            "WHERE inner_id = ? AND direction = 'out'",
+            status,
+            price,
+            inner_id,
+        )
+
+    def message_sent(self, inner_id: bytes) -> Message | None:
+        """A message that we sent."""
+        rows = self._rows(Message, "WHERE inner_id = ? AND direction = 'out'", inner_id)
+        return next(iter(rows), None)
+
+    def unread(self) -> list[Message]:
+        """Messages and notes that were not shown yet, oldest first."""
+        return self._rows(Message, "WHERE status = 'unread' ORDER BY n")
+
+    def history(self, contact: int, limit: int) -> list[Message]:
+        """The last messages with a contact, oldest first."""
+        rows = self._rows(Message, "WHERE contact = ? ORDER BY n DESC LIMIT ?", contact, limit)
+        return rows[::-1]
+
+    def mark_read(self, n: int) -> None:
+        """It was shown."""
+        self._run("UPDATE message SET status = 'read' WHERE n = ?", n)
+
+    # duplicates
+
+    def first_time(self, contact: int, inner_id: bytes, day: int) -> bool:
+        """Whether a message of this contact is new; from now on it is not."""
+        if self._maybe("SELECT 1 FROM heard WHERE contact = ? AND inner_id = ?", contact, inner_id):
+            return False
+        self._run("INSERT INTO heard VALUES (?, ?, ?)", contact, inner_id, day)
+        return True
+
+    def seen(self, mailbox: bytes, envelope: bytes) -> tuple[bytes | None] | None:
+        """None if the envelope is new, else its settlement secret in a tuple."""
+        row = self._maybe(
+            "SELECT secret FROM seen WHERE mailbox = ? AND envelope = ?", mailbox, envelope
+        )
+        return None if row is None else (row[0],)
+
+    def mark_seen(self, mailbox: bytes, envelope: bytes, secret: bytes | None, day: int) -> None:
+        """The envelope was dealt with; a second delivery is only acknowledged again."""
+        self._run("INSERT INTO seen VALUES (?, ?, ?, ?)", mailbox, envelope, secret, day)
+
+    def forget_before(self, day: int) -> None:
+        """Drop ids of envelopes that no longer can come."""
+        self._run("DELETE FROM seen WHERE day < ?", day - SEEN_DAYS)
+        self._run("DELETE FROM heard WHERE day < ?", day - SEEN_DAYS)
+
+    # charges
+
+    def add_charge(self, charge_hash: bytes, inner_id: bytes, line: bytes) -> None:
+        """What the business is about to sign and send."""
+        self._run(
+            "INSERT INTO charge(hash, inner_id, line, state) VALUES (?, ?, ?, 'signed')",
+            charge_hash,
+            inner_id,
+            line,
+        )
+
+    def set_charge(self, charge_hash: bytes, state: str, answer: bytes) -> None:
+        """The relay's receipt or refusal."""
+        self._run(
+            "UPDATE charge SET state = ?, answer = ? WHERE hash = ?", state, answer, charge_hash
+        )
+
+    def set_settled(self, charge_hash: bytes, day: int) -> bool:
+        """The relay reported the charge as settled. False if we never signed it."""
+        known = self._maybe("SELECT 1 FROM charge WHERE hash = ?", charge_hash) is not None
+        self._run("UPDATE charge SET settled_day = ? WHERE hash = ?", day, charge_hash)
+        return known
+
+    def charge(self, charge_hash: bytes) -> OwnCharge | None:
+        """One of them."""
+        rows = self._rows(OwnCharge, "WHERE hash = ?", charge_hash)
+        return next(iter(rows), None)
+
+    def charges(self) -> list[OwnCharge]:
+        """All that was ever signed."""
+        return self._rows(OwnCharge, "ORDER BY hash")

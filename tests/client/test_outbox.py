@@ -1,0 +1,195 @@
+"""What goes out is durable before it leaves, resent byte for byte, priced before it is signed."""
+
+from __future__ import annotations
+
+from kurir_billing import charge as charges
+from kurir_billing.charge import Charge, open_charge
+from kurir_billing.kinds import Class, RefusalCode
+from kurir_client import outbox
+from kurir_client.outbox import Ready
+from kurir_client.profile import Profile
+from kurir_client.schema import Contact, Status
+from kurir_wire import codes
+from kurir_wire.frames import Result
+from kurir_wire.ids import DAY, NO_HASH, EnvelopeId, Hash, MailboxId
+from tests.client.pair import Pair
+
+RATE_ID = 25_000
+
+
+def say(pair: Pair, who: Profile, contact: Contact, text: str, max_price: int = 0) -> bytes:
+    with who.store.transaction():
+        return outbox.queue(who.store, contact.id, 1, text, pair.clock.now, max_price)
+
+
+def status(who: Profile, inner_id: bytes) -> Status:
+    sent = who.store.message_sent(inner_id)
+    assert sent is not None
+    return sent.status
+
+
+def hashed(pair: Pair, ready: Ready) -> tuple[Charge, Hash]:
+    sent = ready.submission
+    assert sent.charge is not None
+    charge = open_charge(sent.charge)
+    private = charge.private_hash(
+        pair.relay.id,
+        MailboxId(sent.mailbox_id),
+        EnvelopeId(sent.envelope_id),
+        sent.body,
+        sent.life,
+    )
+    return charge, charges.check_charge_signature(charge, pair.relay.id, private)
+
+
+def receipt(pair: Pair, ready: Ready) -> Result:
+    _, name = hashed(pair, ready)
+    signature = pair.relay.receipt.sign(charges.receipt_message(name, pair.clock.now))
+    return Result(
+        codes.OK,
+        data=charges.packed(charges.Receipt(name, pair.clock.now, NO_HASH, signature)),
+    )
+
+
+def refusal(pair: Pair, ready: Ready, code: RefusalCode, price: int | None) -> Result:
+    charge, name = hashed(pair, ready)
+    quote, quote_hash = None, NO_HASH
+    if price is not None:
+        line = charges.Line(
+            "ID", "reply-2018", charge.line.rate_card, 0, Class.OUT_OF_WINDOW, price
+        )
+        quote = charges.Quote(line)
+        quote_hash = quote.hash(pair.relay.id, charge.business_id)
+    now = pair.clock.now
+    signature = pair.relay.receipt.sign(charges.refusal_message(name, code, now, quote_hash))
+    packed = charges.packed(charges.Refusal(name, code, now, quote, signature))
+    return Result(codes.REFUSED, "refused", data=packed)
+
+
+def test_a_crash_before_the_answer_resends_the_same_bytes(pair: Pair) -> None:
+    to_bob, _ = pair.befriend()
+    say(pair, pair.alice, to_bob, "hello")
+    (first,) = pair.prepare(pair.alice)
+    pair.alice = pair.reopen(pair.alice)
+    (second,) = pair.prepare(pair.alice)
+    assert second.submission == first.submission
+    assert pair.alice.store.queued() == 1
+    outbox.answered(pair.alice, second, None, pair.relay.cert)
+    assert pair.alice.store.queued() == 0
+
+
+def test_two_messages_never_use_one_key(pair: Pair) -> None:
+    to_bob, _ = pair.befriend()
+    for number in range(5):
+        say(pair, pair.alice, to_bob, f"number {number}")
+    ready = pair.prepare(pair.alice)
+    assert len({item.submission.body for item in ready}) == 5
+    for item in reversed(ready):
+        pair.deliver(item, pair.bob)
+    shown = [item.text for item in pair.bob.store.unread() if item.direction == "in"]
+    assert sorted(shown) == [f"number {number}" for number in range(5)]
+
+
+def test_nothing_goes_to_a_contact_whose_key_changed(pair: Pair) -> None:
+    to_bob, _ = pair.befriend()
+    say(pair, pair.alice, to_bob, "hello")
+    with pair.alice.store.transaction():
+        pair.alice.store.set_contact(to_bob.id, state="changed")
+    assert pair.prepare(pair.alice) == []
+    assert pair.alice.store.queued() == 1
+
+
+def test_a_full_mailbox_waits_and_a_vanished_one_is_told(pair: Pair) -> None:
+    to_bob, _ = pair.befriend()
+    inner_id = say(pair, pair.alice, to_bob, "hello")
+    (ready,) = pair.prepare(pair.alice)
+    full = Result(codes.FULL, "the mailbox is full", retry_after=9)
+    assert outbox.answered(pair.alice, ready, full, pair.relay.cert) == 9
+    assert status(pair.alice, inner_id) is Status.QUEUED
+    gone = Result(codes.NO_MAILBOX, "there is no such mailbox")
+    outbox.answered(pair.alice, ready, gone, pair.relay.cert)
+    assert status(pair.alice, inner_id) is Status.FAILED
+    notes = [item.text for item in pair.alice.store.unread() if item.direction == "note"]
+    assert "a message to Bob was not sent: there is no such mailbox" in notes
+
+
+def test_an_answer_in_the_window_is_signed_free_with_its_grant(pair: Pair) -> None:
+    _, siti = pair.open_shop()
+    say(pair, pair.bob, siti, "welcome")
+    (ready,) = pair.prepare(pair.bob)
+    charge, _ = hashed(pair, ready)
+    assert (charge.line.klass, charge.line.list_price) == (Class.IN_WINDOW, 0)
+    assert charge.grant is not None
+    assert ready.submission.token is None
+
+
+def test_the_window_is_open_for_a_day_from_the_beacon_and_not_a_second_more(pair: Pair) -> None:
+    pair.clock.now += 37  # within a minute: the window counts from the minute's beacon
+    _, siti = pair.open_shop()
+    opened = pair.clock.now // 60 * 60
+    for now, price in ((opened + DAY - 1, 0), (opened + DAY, RATE_ID)):
+        pair.clock.now = now
+        say(pair, pair.bob, siti, "news", RATE_ID)
+        ready = pair.prepare(pair.bob)[-1]
+        charge, _ = hashed(pair, ready)
+        assert charge.line.list_price == price
+        assert (charge.grant is None) == (price > 0)
+
+
+def test_nothing_that_costs_is_signed_without_acceptance(pair: Pair) -> None:
+    _, siti = pair.open_shop()
+    pair.clock.now += 2 * DAY
+    inner_id = say(pair, pair.bob, siti, "news", RATE_ID - 1)
+    assert pair.prepare(pair.bob) == []
+    assert status(pair.bob, inner_id) is Status.FAILED
+    assert pair.bob.store.charges() == []
+
+
+def test_a_receipt_settles_the_outbox_and_keeps_the_price(pair: Pair) -> None:
+    _, siti = pair.open_shop()
+    pair.clock.now += 2 * DAY
+    inner_id = say(pair, pair.bob, siti, "news", RATE_ID)
+    (ready,) = pair.prepare(pair.bob)
+    outbox.answered(pair.bob, ready, receipt(pair, ready), pair.relay.cert)
+    sent = pair.bob.store.message_sent(inner_id)
+    assert sent is not None
+    assert (sent.status, sent.price) == (Status.STORED, RATE_ID)
+    assert [row.state for row in pair.bob.store.charges()] == ["accepted"]
+
+
+def test_a_charge_is_never_signed_anew_without_a_refusal(pair: Pair) -> None:
+    _, siti = pair.open_shop()
+    say(pair, pair.bob, siti, "welcome")
+    (first,) = pair.prepare(pair.bob)
+    pair.clock.now += 2 * 3_600
+    (second,) = pair.prepare(pair.bob)
+    assert second.submission == first.submission
+    assert len(pair.bob.store.charges()) == 1
+
+
+def test_a_quote_is_taken_if_it_was_accepted_and_told_if_not(pair: Pair) -> None:
+    _, siti = pair.open_shop()
+    for max_price, expected in ((RATE_ID, Status.QUEUED), (0, Status.FAILED)):
+        inner_id = say(pair, pair.bob, siti, "welcome", max_price)
+        ready = pair.prepare(pair.bob)[-1]
+        answer = refusal(pair, ready, RefusalCode.OUTSIDE_WINDOW, RATE_ID)
+        outbox.answered(pair.bob, ready, answer, pair.relay.cert)
+        assert status(pair.bob, inner_id) is expected
+    (again,) = pair.prepare(pair.bob)
+    charge, _ = hashed(pair, again)
+    assert charge.line.list_price == RATE_ID
+    # A second refusal of the very line that the relay quoted is final.
+    answer = refusal(pair, again, RefusalCode.OUTSIDE_WINDOW, RATE_ID)
+    outbox.answered(pair.bob, again, answer, pair.relay.cert)
+    assert pair.prepare(pair.bob) == []
+
+
+def test_too_fast_is_signed_anew_later(pair: Pair) -> None:
+    _, siti = pair.open_shop()
+    inner_id = say(pair, pair.bob, siti, "welcome")
+    (ready,) = pair.prepare(pair.bob)
+    answer = refusal(pair, ready, RefusalCode.PAIR_RATE, None)
+    assert outbox.answered(pair.bob, ready, answer, pair.relay.cert) == outbox.PACE
+    assert status(pair.bob, inner_id) is Status.QUEUED
+    (again,) = pair.prepare(pair.bob)
+    assert again.submission.charge != ready.submission.charge
