@@ -1,0 +1,21 @@
+"""The relay as an operator runs it: on disk, synced, rules on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from bench.process import Server
+
+
+class Relay(Server):
+    """``kurir-relay serve`` over a fresh database."""
+
+    def arguments(self) -> list[str]:
+        """See :meth:`.process.Server.arguments`."""
+        db = str(self.folder / "relay.db")
+        command = [sys.executable, "-m", "kurir_server.cli", "init", "--db", db]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        ready = str(self.folder / "ready")
+        serve = ["-m", "kurir_server.cli", "serve", "--db", db]
+        return [*serve, "--listen", "127.0.0.1:0", "--ready-file", ready]
