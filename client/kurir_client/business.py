@@ -147,6 +147,9 @@ async def status(profile: Profile, link: Link) -> Registered:
             badge.verify(link.cert.operator_pk, link.relay_id, business_id)
     except WireError as error:
         raise RelayError(f"the relay shows this business wrongly: {error}") from error
+    if badge is not None:
+        with profile.store.transaction():
+            profile.store.put("certified_name", badge.legal_name.encode())
     return Registered(
         business_id,
         own_link(profile),
@@ -216,7 +219,9 @@ def records(profile: Profile) -> Records:
     rows = profile.store.charges()
     signed = {Hash(row.hash): unpack(row.line, Line) for row in rows}
     settled = {Hash(row.hash): row.settled_day for row in rows if row.settled_day is not None}
-    return Records(profile.relay_id, own_id(profile), signed, settled)
+    certified = profile.store.get("certified_name")
+    name = None if certified is None else certified.decode()
+    return Records(profile.relay_id, own_id(profile), signed, settled, name)
 
 
 def verify(profile: Profile, invoice: Invoice) -> None:

@@ -149,8 +149,8 @@ async def add_business(
             answer.badge.verify(link.cert.operator_pk, link.relay_id, business.business_id)
     except WireError as error:
         raise PeerError(f"the card of this business is not in order: {error}") from error
-    if card.business_id != business.business_id:
-        raise PeerError("the relay sent the card of another business")
+    if card.business_id != business.business_id or card.relay_id != link.relay_id:
+        raise PeerError("the relay sent the card of another business, or of another relay")
     market = (await fetch_rate_card(profile, link)).market_of(country or profile.market or OTHER)
     store = profile.store
     badge = answer.badge

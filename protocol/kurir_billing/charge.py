@@ -52,13 +52,17 @@ class Lane(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
         """The business whose root key enrolled this lane."""
         return business_id_of(self.root_pk)
 
-    def verify(self, now: int) -> None:
-        """:raises EvidenceError: not enrolled by its root key, or no longer valid"""
+    def check_signature(self) -> None:
+        """:raises EvidenceError: not enrolled by its root key, now or ever"""
         message = lane_message(self.business_id, self.lane_pk, self.not_after)
         try:
             verify(self.root_pk, message, self.signature, "the lane")
         except SignatureError as error:
             raise EvidenceError(str(error)) from error
+
+    def verify(self, now: int) -> None:
+        """:raises EvidenceError: not enrolled by its root key, or no longer valid"""
+        self.check_signature()
         if now >= self.not_after:
             raise EvidenceError("the lane key has expired; enrol a new one")
 
@@ -96,6 +100,16 @@ class Line(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
             u64(self.list_price),
             self.opener,
         )
+
+    def check_form(self) -> None:
+        """:raises MalformedError: an unknown category or class, or a name that does not fit"""
+        try:
+            Category(self.category)
+            Class(self.klass)
+        except ValueError as error:
+            raise MalformedError("the line has an unknown category or class") from error
+        padded(self.market, MARKET_BYTES, "a market")
+        padded(self.tariff, TARIFF_BYTES, "a tariff")
 
 
 class Charge(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -197,18 +211,13 @@ def charge_hash(line_hash: bytes, private_hash: bytes, lock: bytes, lane_pk: byt
 
 
 def open_charge(data: bytes) -> Charge:
-    """Decode a charge as submitted, with its enumerations checked. Signatures are not.
+    """Decode a charge as submitted, with its enumerations checked. Signatures are not: see
+    :meth:`Lane.verify` and :func:`check_charge_signature`, which both have to pass.
 
     :raises MalformedError: not a charge
     """
     charge = unpack(data, Charge, limit=2_048)
-    try:
-        Category(charge.line.category)
-        Class(charge.line.klass)
-    except ValueError as error:
-        raise MalformedError("the charge has an unknown category or class") from error
-    padded(charge.line.market, MARKET_BYTES, "a market")
-    padded(charge.line.tariff, TARIFF_BYTES, "a tariff")
+    charge.line.check_form()
     return charge
 
 
@@ -291,8 +300,10 @@ def open_receipt(data: bytes) -> Receipt:
 
 
 def open_refusal(data: bytes) -> Refusal:
-    """:raises MalformedError: not a refusal, or with an unknown code"""
+    """:raises MalformedError: not a refusal, or with an unknown code or quote"""
     refusal = unpack(data, Refusal, limit=2_048)
+    if refusal.quote is not None:
+        refusal.quote.line.check_form()
     try:
         RefusalCode(refusal.code)
     except ValueError as error:

@@ -55,8 +55,16 @@ class Grant(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 
     @property
     def hash(self) -> Hash:
-        """What a charge names as its evidence."""
-        return digest("grant-hash", self.signature)
+        """What a charge names as its evidence: every field, so that it cannot be told otherwise
+        later, whether or not anybody checked the signature."""
+        return digest(
+            "grant-hash",
+            u8(self.kind),
+            u32(self.minute),
+            self.nonce,
+            self.ticket,
+            self.signature,
+        )
 
     def is_open(self, now: int) -> bool:
         """Whether an answer accepted at ``now`` is inside the window."""

@@ -8,13 +8,14 @@ and names the first difference.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from datetime import date
+from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from kurir_billing.charge import Line
+from kurir_billing.charge import Lane, Line
 from kurir_billing.errors import BillingError, EvidenceError, InvoiceError, RateCardError
 from kurir_billing.kinds import Category, Class
 from kurir_billing.leaf import Leaf
@@ -27,7 +28,9 @@ from kurir_wire.prekeys import U32, U63, Bytes32, Bytes64
 from kurir_wire.relaycert import RelayCert
 from kurir_wire.signing import message_to_sign, verify
 
-NO_LINES: Final = digest("invoice-lines")
+EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
+MAX_DAY: Final = date.max.toordinal() - EPOCH_ORDINAL
+"""The last day that has a date; also keeps the calendar's arithmetic in range."""
 
 
 class InvoiceHead(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -109,56 +112,42 @@ class Invoice:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """What a business kept itself: the relay it trusts, every line it signed by charge hash, and
-    the charges that the relay's daily lists reported as settled in this month."""
+    """What a business kept itself.
+
+    ``signed``: every line it signed, by charge hash. ``settled``: what the relay's daily lists
+    reported; best as a mapping of charge hash to day, all months together, which also shows a
+    charge that moved to another day or stands in two months; a plain collection holds the charges
+    of the invoice's month, up to its last day. ``legal_name`` as in its badge, if at hand.
+    """
 
     relay_id: RelayId
     business_id: BusinessId
     signed: Mapping[Hash, Line]
-    settled: Collection[Hash]
+    settled: Mapping[Hash, int] | Collection[Hash]
+    legal_name: str | None = None
 
 
 def verify_invoice(invoice: Invoice, records: Records) -> None:
     """Recompute an invoice to the micro-unit.
 
     Lines come first, so that a changed digit is named where it stands and not only as a broken sum.
+    Then the head: if the relay's signature holds, the head is what the relay said, and a line that
+    does not fit it is at fault; if not, the field whose recomputed value mends it is named.
 
     :raises InvoiceError: the first difference, with the place where it is
     """
-    relay_id = records.relay_id
     _check_parties(invoice, records)
-    cards = _open_cards(invoice, relay_id)
-    seen: dict[Hash, int] = {}
-    for number, leaf in enumerate(invoice.leaves, 1):
-        where = f"line {number}"
-        try:
-            name = _check_line(leaf, invoice.head, cards, records)
-        except (BillingError, WireError) as error:
-            raise InvoiceError(where, str(error)) from error
-        if name in seen:
-            raise InvoiceError(where, f"the same charge stands in line {seen[name]} already")
-        seen[name] = number
-    head = invoice.head
-    for name in sorted(records.settled):
-        if name not in seen:
-            raise InvoiceError(
-                "lines", f"charge {name.hex()[:16]} was settled in this month and is missing here"
-            )
-    if head.count != len(invoice.leaves):
-        raise InvoiceError(
-            "count", f"says {head.count} where there are {len(invoice.leaves)} lines"
-        )
-    total = sum(leaf.line.list_price for leaf in invoice.leaves)
-    if head.total_micro_usd != total:
-        raise InvoiceError(
-            "total", f"says {head.total_micro_usd} where the lines add up to {total}"
-        )
-    if head.lines_hash != lines_hash(leaf.hash(relay_id) for leaf in invoice.leaves):
-        raise InvoiceError("lines", "are not those that the relay signed")
-    try:
-        head.verify(invoice.cert.operator_pk, relay_id)
-    except SignatureError as error:
-        raise InvoiceError("signature", str(error)) from error
+    cards = _open_cards(invoice, records.relay_id)
+    seen = _check_lines(invoice, cards, records)
+    head_fault = _head_fault(invoice, records.relay_id)
+    if head_fault is not None and head_fault.where != "signature":
+        raise head_fault
+    _check_settled(invoice.leaves, seen, records)
+    _check_days(invoice)
+    _check_complete(invoice.head, seen, records)
+    _check_sums(invoice, records.relay_id)
+    if head_fault is not None:
+        raise head_fault
 
 
 def _check_parties(invoice: Invoice, records: Records) -> None:
@@ -166,6 +155,8 @@ def _check_parties(invoice: Invoice, records: Records) -> None:
         raise InvoiceError("relay", "this invoice is of another relay than your records")
     if invoice.head.business_id != records.business_id:
         raise InvoiceError("business", "this invoice is for another business")
+    if records.legal_name is not None and invoice.legal_name != records.legal_name:
+        raise InvoiceError("legal_name", "is not the name in your badge")
     try:
         # Working keys may have changed since; what counts is that the root vouched for them.
         invoice.cert.verify(invoice.cert.not_before)
@@ -184,21 +175,41 @@ def _open_cards(invoice: Invoice, relay_id: RelayId) -> dict[Hash, RateCard]:
     return cards
 
 
-def _check_line(
-    leaf: Leaf, head: InvoiceHead, cards: Mapping[Hash, RateCard], records: Records
+def _check_lines(
+    invoice: Invoice, cards: Mapping[Hash, RateCard], records: Records
+) -> dict[Hash, int]:
+    """:returns: the line number of each charge"""
+    seen: dict[Hash, int] = {}
+    lanes: set[Lane] = set()
+    for number, leaf in enumerate(invoice.leaves, 1):
+        where = f"line {number}"
+        try:
+            name = _check_evidence(leaf, cards, records, lanes)
+        except (BillingError, WireError) as error:
+            raise InvoiceError(where, str(error)) from error
+        if name in seen:
+            raise InvoiceError(where, f"the same charge stands in line {seen[name]} already")
+        seen[name] = number
+    return seen
+
+
+def _check_evidence(
+    leaf: Leaf, cards: Mapping[Hash, RateCard], records: Records, lanes: set[Lane]
 ) -> Hash:
-    """:returns: the charge's hash"""
+    """:param lanes: those checked before; a good one is added
+    :returns: the charge's hash"""
     line = leaf.line
     if leaf.lane.business_id != records.business_id:
         raise EvidenceError("is for another business")
+    line.check_form()
     name = leaf.charge_hash(records.relay_id)
-    signed = records.signed.get(name)
-    if signed is None:
-        raise EvidenceError(_nearest(line, leaf, records))
-    leaf.check_signature(records.relay_id)
+    if name not in records.signed:
+        raise EvidenceError(_nearest(leaf, records))
+    if leaf.lane not in lanes:
+        leaf.lane.check_signature()
+        lanes.add(leaf.lane)
+    leaf.check_charge_signature(records.relay_id)
     leaf.check_settlement()
-    if month_of_day(leaf.settled_day) != head.month or leaf.settled_day > head.through_day:
-        raise EvidenceError("was settled on a day that this invoice does not cover")
     card = cards.get(Hash(line.rate_card))
     if card is None:
         raise EvidenceError("was priced by a rate card that is not in this file")
@@ -208,29 +219,119 @@ def _check_line(
     return name
 
 
-def _nearest(line: Line, leaf: Leaf, records: Records) -> str:
-    """Say more than "unknown" where a signed line differs from this one in one fact only."""
-    for other in records.signed.values():
-        for fact in ("list_price", "klass", "category", "market", "tariff", "rate_card"):
-            changed = Line(**{**_facts(other), fact: getattr(line, fact)})
-            if changed == line and other != line:
-                twin = Leaf(
-                    other,
-                    leaf.settled_day,
-                    leaf.private_hash,
-                    leaf.lock,
-                    leaf.secret,
-                    leaf.lane,
-                    leaf.signature,
-                )
-                if twin.charge_hash(records.relay_id) in records.signed:
-                    shown, was = getattr(line, fact), getattr(other, fact)
+def _head_fault(invoice: Invoice, relay_id: RelayId) -> InvoiceError | None:
+    """Why the relay's signature does not hold: the one field that was changed, if it is one."""
+    head = invoice.head
+    try:
+        head.verify(invoice.cert.operator_pk, relay_id)
+    except SignatureError as error:
+        fault = InvoiceError("signature", str(error))
+    else:
+        return None
+    true = head_for(
+        BusinessId(head.business_id), head.month, head.through_day, invoice.leaves, relay_id
+    )
+    months = {month_of_day(leaf.settled_day) for leaf in invoice.leaves}
+    candidates: list[tuple[str, str, Iterable[object], Callable[[Any], str]]] = [
+        ("count", "count", [true.count], str),
+        ("total", "total_micro_usd", [true.total_micro_usd], str),
+        ("lines_hash", "lines_hash", [true.lines_hash], _show),
+        ("month", "month", [*months, month_of_day(head.through_day)], str),
+        ("through", "through_day", _days_around(head.month), show_day),
+    ]
+    for where, name, values, show in candidates:
+        for value in values:
+            try:
+                structs.replace(head, **{name: value}).verify(invoice.cert.operator_pk, relay_id)
+            except SignatureError:
+                continue
+            shown = show(getattr(head, name))
+            return InvoiceError(where, f"says {shown} where the relay signed {show(value)}")
+    return fault
+
+
+def _days_around(month: int) -> range:
+    """The days of a month (year * 100 + month), and the one before it."""
+    try:
+        first = date(month // 100, month % 100, 1).toordinal() - EPOCH_ORDINAL
+    except ValueError:
+        return range(0)
+    return range(max(0, first - 1), min(first + 31, MAX_DAY + 1))
+
+
+def _check_settled(leaves: Sequence[Leaf], seen: Mapping[Hash, int], records: Records) -> None:
+    reported = records.settled
+    if not isinstance(reported, Mapping):
+        reported = frozenset(reported)
+    for name, number in seen.items():
+        where, day = f"line {number}", leaves[number - 1].settled_day
+        if name not in reported:
+            raise InvoiceError(where, "the daily lists never reported this charge as settled")
+        if isinstance(reported, Mapping) and reported[name] != day:
+            raise InvoiceError(
+                where,
+                f"was settled on {show_day(day)} where the daily list of "
+                f"{show_day(reported[name])} has it",
+            )
+
+
+def _check_days(invoice: Invoice) -> None:
+    for number, leaf in enumerate(invoice.leaves, 1):
+        day = leaf.settled_day
+        if month_of_day(day) != invoice.head.month or day > invoice.head.through_day:
+            raise InvoiceError(
+                f"line {number}",
+                f"was settled on {show_day(day)}, a day that this invoice does not cover",
+            )
+
+
+def _check_complete(head: InvoiceHead, seen: Mapping[Hash, int], records: Records) -> None:
+    due: Collection[Hash] = records.settled
+    if isinstance(records.settled, Mapping):
+        due = [
+            name
+            for name, day in records.settled.items()
+            if month_of_day(day) == head.month and day <= head.through_day
+        ]
+    missing = sorted(name for name in due if name not in seen)
+    if missing:
+        raise InvoiceError(
+            "lines", f"charge {missing[0].hex()[:16]} was settled in this month and is missing here"
+        )
+
+
+def _check_sums(invoice: Invoice, relay_id: RelayId) -> None:
+    head = invoice.head
+    if head.count != len(invoice.leaves):
+        raise InvoiceError(
+            "count", f"says {head.count} where there are {len(invoice.leaves)} lines"
+        )
+    total = sum(leaf.line.list_price for leaf in invoice.leaves)
+    if head.total_micro_usd != total:
+        raise InvoiceError(
+            "total", f"says {head.total_micro_usd} where the lines add up to {total}"
+        )
+    if head.lines_hash != lines_hash(leaf.hash(relay_id) for leaf in invoice.leaves):
+        raise InvoiceError("lines", "are not those that the relay signed")
+
+
+def _nearest(leaf: Leaf, records: Records) -> str:
+    """Say more than "unknown" where the business signed this charge with other facts.
+
+    A business has few distinct lines, however many charges, so that this stays cheap.
+    """
+    for other in set(records.signed.values()):
+        if structs.replace(leaf, line=other).charge_hash(records.relay_id) in records.signed:
+            for fact in other.__struct_fields__:
+                shown, was = getattr(leaf.line, fact), getattr(other, fact)
+                if shown != was:
                     return f"{fact} says {_show(shown)} where you signed {_show(was)}"
     return "you never signed this charge"
 
 
-def _facts(line: Line) -> dict[str, object]:
-    return {name: getattr(line, name) for name in line.__struct_fields__}
+def show_day(day: int) -> str:
+    """A day (unix time // 86400) as people write it."""
+    return date.fromordinal(day + EPOCH_ORDINAL).isoformat() if day <= MAX_DAY else f"day {day}"
 
 
 def _show(value: object) -> str:

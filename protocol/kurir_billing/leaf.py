@@ -48,6 +48,14 @@ class Leaf(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 
     def check_signature(self, relay_id: RelayId) -> None:
         """:raises EvidenceError: the business never signed this line"""
+        self.lane.check_signature()
+        self.check_charge_signature(relay_id)
+
+    def check_charge_signature(self, relay_id: RelayId) -> None:
+        """The lane's signature alone, for callers that have checked the lane already.
+
+        :raises EvidenceError: the lane never signed this line
+        """
         line_hash = self.line.hash(relay_id, self.lane.business_id)
         message = charge_message(line_hash, self.private_hash, self.lock, self.lane.lane_pk)
         try:
@@ -62,8 +70,10 @@ class Leaf(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 
 
 def open_leaf(data: bytes) -> Leaf:
-    """:raises MalformedError: not a leaf"""
-    return unpack(data, Leaf, limit=2_048)
+    """:raises MalformedError: not a leaf, or with an unknown category or class"""
+    leaf = unpack(data, Leaf, limit=2_048)
+    leaf.line.check_form()
+    return leaf
 
 
 def packed_leaf(leaf: Leaf) -> bytes:

@@ -20,19 +20,21 @@ from kurir_wire.codec import pack, unpack
 from kurir_wire.errors import WireError
 from kurir_wire.ids import Hash, RelayId, digest
 from kurir_wire.limits import MAX_CARD
+from kurir_wire.prekeys import U63
 from kurir_wire.signing import message_to_sign, verify
 
 OTHER: Final = "OTHER"
 """The market of everybody whose own market has no price."""
 
 MicroUsd = Annotated[int, Meta(ge=0, le=1_000_000_000)]
-MarketCode = Annotated[str, Meta(pattern="^[A-Z0-9]{2,8}$")]
+MarketCode = Annotated[str, Meta(pattern=r"^[A-Z0-9]{2,8}\Z")]
+CountryCode = Annotated[str, Meta(pattern=r"^[A-Z]{2}\Z")]
 
 
 class Rates(Struct, frozen=True, forbid_unknown_fields=True):
     """Prices of one market, micro-USD per message."""
 
-    countries: list[str]
+    countries: list[CountryCode]
     marketing: MicroUsd
     utility: MicroUsd
     authentication: MicroUsd
@@ -51,9 +53,9 @@ class Rates(Struct, frozen=True, forbid_unknown_fields=True):
 class RateCard(Struct, frozen=True, forbid_unknown_fields=True):
     """One version of the prices, in force from ``effective_from`` (seconds) on."""
 
-    version: Annotated[int, Meta(ge=1)]
+    version: Annotated[int, Meta(ge=1, le=0xFFFF_FFFF)]
     currency: str
-    effective_from: Annotated[int, Meta(ge=0)]
+    effective_from: U63
     markets: dict[MarketCode, Rates]
 
     def rates(self, market: str) -> Rates:
@@ -82,6 +84,9 @@ def parse(body: bytes) -> RateCard:
         raise RateCardError(f"the currency is USD, not {card.currency!r}")
     if OTHER not in card.markets:
         raise RateCardError(f"there is no price for the market {OTHER}")
+    countries = [country for rates in card.markets.values() for country in rates.countries]
+    if len(countries) != len(set(countries)):
+        raise RateCardError("a country stands in two markets")
     if canonical(card) != body:
         raise RateCardError("the card is not in canonical JSON (sorted keys, no spaces)")
     return card
@@ -96,7 +101,7 @@ def canonical(card: RateCard) -> bytes:
 
 def rate_card_hash(body: bytes) -> Hash:
     """The name that a charge gives to the card it was priced by."""
-    return digest("rate-card", body)
+    return digest("rate-card-hash", body)
 
 
 def rate_card_message(relay_id: RelayId, body: bytes) -> bytes:

@@ -46,6 +46,9 @@ def reply_2018(facts: Facts, card: RateCard) -> Price:
 
 TARIFFS: Final[dict[str, Tariff]] = {"reply-2018": reply_2018}
 DEFAULT_TARIFF: Final = "reply-2018"
+ASKS_CATEGORY: Final[frozenset[str]] = frozenset()
+"""Tariffs whose lines name a category; under all others it is ``Category.NONE``, so that the relay
+learns no more than the price needs."""
 
 
 def price(tariff: str, facts: Facts, card: RateCard) -> Price:

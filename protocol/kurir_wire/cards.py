@@ -6,7 +6,8 @@ re-encodes a card before checking it.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final
+from unicodedata import category
 
 from msgspec import Meta, Struct
 
@@ -16,15 +17,15 @@ from kurir_wire.ids import BusinessId, Hash, MailboxId, RelayId, business_id_of,
 from kurir_wire.limits import CARD_LIFE, CLOCK_SKEW, MAX_CARD, MAX_NAME
 from kurir_wire.prekeys import (
     PREKEY_LAST_RESORT,
+    U8,
+    U32,
+    U63,
     Bytes32,
     Bytes64,
     EcPreKey,
     IdentityPublic,
     KemPreKey,
     PreKeyBundle,
-    U8,
-    U32,
-    U63,
 )
 from kurir_wire.signing import message_to_sign, verify
 
@@ -38,7 +39,10 @@ TIER_SMALL: Final = 1
 TIER_PLATFORM: Final = 2
 TIER_NAMES: Final = {TIER_NONE: "none", TIER_SMALL: "small", TIER_PLATFORM: "platform"}
 
-CardT = TypeVar("CardT")
+_DIRECTION_MARKS: Final = frozenset(
+    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
+"""They reorder what follows them, so that one name can look like another."""
 
 
 class Signed(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -73,9 +77,12 @@ class BusinessCard(Struct, frozen=True, array_like=True, forbid_unknown_fields=T
         """The mailbox to which anyone may write."""
         return MailboxId(self.address)
 
-    def bundle(self) -> PreKeyBundle:
-        """The prekeys of the card, without one-time keys."""
-        return PreKeyBundle(self.identity, self.signed_prekey, self.last_resort)
+    def bundle(
+        self, one_time: EcPreKey | None = None, kem: KemPreKey | None = None
+    ) -> PreKeyBundle:
+        """The prekeys of the card; one-time keys that the relay handed out go in if there are any.
+        Their signatures are checked by :meth:`PreKeyBundle.verify`."""
+        return PreKeyBundle(self.identity, self.signed_prekey, kem or self.last_resort, one_time)
 
 
 class PersonCard(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -96,10 +103,24 @@ class Badge(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     not_after: U63
     signature: Bytes64
 
-    def verify(self, operator_pk: bytes, relay_id: RelayId, business_id: BusinessId) -> None:
-        """:raises SignatureError: not made by this relay's operator for this business"""
+    def verify(
+        self,
+        operator_pk: bytes,
+        relay_id: RelayId,
+        business_id: BusinessId,
+        now: int | None = None,
+    ) -> None:
+        """``now`` in seconds; ``None`` where only the origin of a past badge matters.
+
+        :raises SignatureError: not made by this relay's operator for this business
+        :raises MalformedError: a legal name that cannot be shown safely
+        :raises ExpiredError: no longer valid at ``now``
+        """
         signed = badge_message(relay_id, business_id, self.tier, self.legal_name, self.not_after)
         verify(operator_pk, signed, self.signature, "the badge")
+        check_name(self.legal_name, "the badge")
+        if now is not None and now >= self.not_after:
+            raise ExpiredError("the badge has expired; the operator has to renew it")
 
 
 def badge_message(
@@ -111,7 +132,7 @@ def badge_message(
 
 
 def card_hash(card: bytes) -> Hash:
-    """The name of one version of a card or rate card: a hash of its exact bytes."""
+    """The name of one version of a card: a hash of its exact bytes."""
     return digest("card", card)
 
 
@@ -123,6 +144,17 @@ def business_card_message(body: bytes) -> bytes:
 def person_card_message(body: bytes) -> bytes:
     """What a person's identity key signs."""
     return message_to_sign("person-card", body)
+
+
+def check_name(name: str, what: str) -> None:
+    """Refuse names that a terminal or a reader could take for something else.
+
+    :raises MalformedError: blank, or with control characters, line breaks or text direction marks
+    """
+    if not name.strip() or any(
+        category(char) in ("Cc", "Cs", "Zl", "Zp") or char in _DIRECTION_MARKS for char in name
+    ):
+        raise MalformedError(f"{what} has a name that cannot be shown safely")
 
 
 def check_times(issued: int, expires: int, now: int, what: str) -> None:
@@ -148,6 +180,7 @@ def open_business_card(data: bytes, now: int) -> BusinessCard:
     if card.last_resort.kind != PREKEY_LAST_RESORT:
         raise MalformedError("a business card carries a last-resort KEM prekey")
     card.bundle().verify()
+    check_name(card.name, "the business card")
     check_times(card.issued, card.expires, now, "the business card")
     return card
 
@@ -164,12 +197,11 @@ def open_person_card(data: bytes, now: int) -> PersonCard:
     signer = card.bundle.identity.sign_pk
     verify(signer, person_card_message(signed.body), signed.signature, "the card")
     card.bundle.verify()
+    check_name(card.name, "the card")
     check_times(card.issued, card.expires, now, "the invite")
     return card
 
 
-def seal_card(body: BusinessCard | PersonCard, signature_of: bytes, signature: bytes) -> bytes:
-    """The transmitted form of a card: ``signature_of`` are the packed bytes that were signed."""
-    if pack(body) != signature_of:
-        raise MalformedError("the signed bytes are not those of the card")
-    return pack(Signed(signature_of, signature))
+def signed_card(body: bytes, signature: bytes) -> bytes:
+    """The form in which a card travels: the packed bytes that were signed, and the signature."""
+    return pack(Signed(body, signature))

@@ -6,7 +6,7 @@ in this package raises :class:`MalformedError` and nothing else, whatever the by
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import msgpack
 import msgspec
@@ -29,6 +29,15 @@ def unpack(data: bytes, type_: type[T], *, limit: int = MAX_FRAME) -> T:
     :raises TooLargeError: more than ``limit`` bytes
     :raises MalformedError: anything else that is wrong; the text names the place, never the content
     """
+    return validate(decode(data, limit=limit), type_)
+
+
+def decode(data: bytes, *, limit: int = MAX_FRAME) -> Any:
+    """The bare lists, maps and scalars of some bytes, not yet validated.
+
+    :raises TooLargeError: more than ``limit`` bytes
+    :raises MalformedError: not msgpack, or over another limit
+    """
     if len(data) > limit:
         raise TooLargeError(f"{len(data)} bytes where at most {limit} are allowed")
     try:
@@ -42,15 +51,33 @@ def unpack(data: bytes, type_: type[T], *, limit: int = MAX_FRAME) -> T:
             max_array_len=MAX_ITEMS,
             max_map_len=MAX_ITEMS,
             max_ext_len=0,
+            # A limit of 0 lets an empty extension through, as a tuple that looks like an array.
+            ext_hook=_no_extension,
         )
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
         raise MalformedError("not valid msgpack, or longer than a list may be") from error
     if _depth_exceeds(value, MAX_DEPTH):
         raise MalformedError(f"nested deeper than {MAX_DEPTH}")
+    return value
+
+
+def validate(value: Any, type_: type[T]) -> T:
+    """Check what :func:`decode` returned against a type.
+
+    :raises MalformedError: another shape; the text names the place, never the content
+    """
     try:
-        return msgspec.convert(value, type_)
+        # Naming bytes as built in turns off the reading of text as base64: without it, one frame
+        # would have several spellings.
+        return msgspec.convert(value, type_, builtin_types=(bytes,))
     except (msgspec.ValidationError, UnicodeError) as error:
-        raise MalformedError(str(error)) from error
+        text = str(error)
+        # Messages of this beginning quote the value: an unknown tag or name of an enumeration.
+        raise MalformedError("an unknown value" if text.startswith("Invalid") else text) from error
+
+
+def _no_extension(code: int, data: bytes) -> NoReturn:
+    raise ValueError("extension types are not used")
 
 
 def _depth_exceeds(value: object, limit: int) -> bool:

@@ -4,7 +4,8 @@
 
     WireError
     ├── MalformedError      the bytes do not have the shape that the protocol asks for
-    │   └── TooLargeError   they are larger than a documented limit
+    │   ├── TooLargeError   they are larger than a documented limit
+    │   └── UnknownFrameError   a frame of this name is not known here
     ├── SignatureError      a signature does not match, or its key is not acceptable
     ├── ExpiredError        correct, but not valid at this time
     └── LinkError           a kurir:// link cannot be used
@@ -23,6 +24,10 @@ class MalformedError(WireError):
 
 class TooLargeError(MalformedError):
     """the data received is larger than the limit"""
+
+
+class UnknownFrameError(MalformedError):
+    """a frame of this name is not known here; the other side may be newer"""
 
 
 class SignatureError(WireError):

@@ -11,15 +11,15 @@ settlements_are, invoice_is.
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias, TypeVar, get_args
 
 from msgspec import Meta, Struct
 
+from kurir_wire import codec
 from kurir_wire.beacons import Beacon
 from kurir_wire.cards import Badge
-from kurir_wire.codec import pack, unpack
-from kurir_wire.errors import MalformedError
-from kurir_wire.ids import BusinessId, EnvelopeId, Hash, MailboxId, RelayId, u32
+from kurir_wire.errors import MalformedError, UnknownFrameError
+from kurir_wire.ids import BusinessId, Hash, MailboxId, RelayId, u32
 from kurir_wire.limits import (
     BUCKETS,
     MAX_CARD,
@@ -42,6 +42,8 @@ LifeHours = Annotated[int, Meta(ge=1, le=MAX_LIFE_HOURS)]
 Detail = Annotated[str, Meta(max_length=MAX_TEXT_DETAIL)]
 Code = Annotated[str, Meta(min_length=1, max_length=32)]
 Chunk = Annotated[bytes, Meta(max_length=MAX_FRAME // 2)]
+
+FrameT = TypeVar("FrameT")
 
 
 class _Entry(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -206,8 +208,8 @@ class GetBusiness(_Frame, frozen=True, tag="get_business"):
 
 
 class Prove(_Frame, frozen=True, tag="prove"):
-    """This connection speaks for a business. ``lane`` is a packed lane certificate; the signature by
-    the lane key covers :func:`prove_message`."""
+    """This connection speaks for a business. ``lane`` is a packed lane certificate; the signature
+    by the lane key covers :func:`prove_message`."""
 
     n: U32
     business_id: Bytes32
@@ -353,17 +355,34 @@ Push: TypeAlias = (
 
 def encode(frame: Request | Push) -> bytes:
     """One frame as bytes."""
-    return pack(frame)
+    return codec.pack(frame)
 
 
 def decode_request(data: bytes) -> Request:
-    """:raises MalformedError: not a frame that a client may send, or over a limit"""
-    return unpack(data, Request)  # type: ignore[arg-type]
+    """:raises UnknownFrameError: no request has this name
+    :raises MalformedError: not a frame that a client may send, or over a limit"""
+    return _decode(data, Request, _REQUEST_NAMES)  # type: ignore[arg-type]
 
 
 def decode_push(data: bytes) -> Push:
-    """:raises MalformedError: not a frame that a relay may send, or over a limit"""
-    return unpack(data, Push)  # type: ignore[arg-type]
+    """:raises UnknownFrameError: no push or reply has this name
+    :raises MalformedError: not a frame that a relay may send, or over a limit"""
+    return _decode(data, Push, _PUSH_NAMES)  # type: ignore[arg-type]
+
+
+def _names(union: object) -> frozenset[str]:
+    return frozenset(type_.__struct_config__.tag for type_ in get_args(union))
+
+
+_REQUEST_NAMES: Final = _names(Request)
+_PUSH_NAMES: Final = _names(Push)
+
+
+def _decode(data: bytes, type_: type[FrameT], names: frozenset[str]) -> FrameT:
+    value = codec.decode(data)
+    if isinstance(value, list) and value and isinstance(value[0], str) and value[0] not in names:
+        raise UnknownFrameError("a frame of this name is not known here")
+    return codec.validate(value, type_)
 
 
 def check_bucket(body: bytes) -> None:
@@ -389,8 +408,3 @@ def open_message(relay_id: RelayId, nonce: bytes, mailbox_id: MailboxId | bytes)
 def prove_message(relay_id: RelayId, nonce: bytes, business_id: BusinessId | bytes) -> bytes:
     """What a lane key signs to speak for its business."""
     return message_to_sign("prove", relay_id, nonce, business_id)
-
-
-def envelope_key(mailbox_id: bytes, envelope_id: bytes) -> tuple[MailboxId, EnvelopeId]:
-    """The pair that names an envelope at the relay."""
-    return MailboxId(mailbox_id), EnvelopeId(envelope_id)

@@ -35,7 +35,10 @@ def domain(name: str) -> bytes:
 
 
 def digest(name: str, *fields: bytes) -> Hash:
-    """SHA-256 over the domain string and the fields, in order. Callers pass fixed-width fields only."""
+    """SHA-256 over the domain string and the fields, in order.
+
+    Callers pass fixed-width fields, or one field of any length alone.
+    """
     state = hashlib.sha256(domain(name))
     for field in fields:
         state.update(field)
@@ -73,5 +76,5 @@ def business_id_of(root_public: bytes) -> BusinessId:
 
 
 def mailbox_id_of(relay_id: RelayId, read_public: bytes, gate: Hash, born_hour: int) -> MailboxId:
-    """The id of a mailbox: it commits to its relay, its reader, who may write, and its hour of birth."""
+    """The id of a mailbox: it commits to its relay, reader, gate and hour of birth."""
     return MailboxId(digest("mailbox", relay_id, read_public, gate, u32(born_hour)))

@@ -14,14 +14,14 @@ ADDRESS_BUCKETS: Final = BUCKETS[1:]
 """HPKE and a handshake do not fit 2 KiB, so address traffic starts at 4 KiB for everyone."""
 
 MAX_FRAME: Final = 1_048_576
-"""Bytes of one frame: sixteen of the largest envelopes fit, and one frame never holds much memory."""
+"""Bytes of one frame: fifteen of the largest envelopes fit, and one never holds much memory."""
 MAX_ITEMS: Final = 256
-"""Entries of a list in one frame: a batch worth one commit; a full list of small ones fits MAX_FRAME."""
+"""Entries of a list in one frame: a batch worth one commit; so many small envelopes fit a frame."""
 MAX_DEPTH: Final = 6
-"""Nesting of a frame: the deepest defined frame has four."""
+"""Nesting of a frame: the deepest defined frame has three."""
 
 MAX_CARD: Final = 16_384
-"""Bytes of a card: a business card with a 1,568-byte KEM prekey and a 1,184-byte envelope key is 4 KiB."""
+"""Bytes of a card: one with a 1,568-byte KEM prekey and a 1,216-byte envelope key is 4 KiB."""
 MAX_PREKEYS: Final = 100
 """One-time prekeys of each kind kept for a business: 160 KiB at most."""
 MAX_NAME: Final = 64

@@ -16,6 +16,7 @@ import base64
 import binascii
 import hmac
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
@@ -27,6 +28,7 @@ PIN_BYTES: Final = 16
 DEFAULT_PORT: Final = 443
 MAX_LINK: Final = 512
 """Characters: three times the longest link with a 64-character host."""
+_HOST_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9.])?")
 
 
 def is_loopback(host: str) -> bool:
@@ -66,6 +68,8 @@ class RelayAddress:
         """
         parts = _split(text if "://" in text else f"auto://{text}")
         host, port = _host_port(parts)
+        if parts.path not in ("", "/") or parts.query or parts.fragment:
+            raise LinkError("a relay address ends with its port; this has something behind it")
         if parts.scheme not in ("auto", "ws", "wss"):
             raise LinkError(f"a relay address is HOST:PORT or wss://HOST, not {parts.scheme}://")
         if parts.scheme == "ws" and not is_loopback(host):
@@ -126,7 +130,9 @@ def parse_link(text: str) -> InviteLink | BusinessLink:
     if parts.scheme != "kurir":
         raise LinkError("a kurir link starts with kurir://")
     if parts.query not in ("", "tls=1"):
-        raise LinkError(f"the part ?{parts.query[:20]} is unknown; a newer kurir may understand it")
+        raise LinkError(
+            f"the part ?{parts.query[:20]!r} is unknown; a newer kurir may understand it"
+        )
     host, port = _host_port(parts)
     relay = RelayAddress(host, port, not is_loopback(host) or parts.query == "tls=1")
     match parts.path.strip("/").split("/"):
@@ -175,11 +181,20 @@ def _host_port(parts: SplitResult) -> tuple[str, int]:
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise LinkError("the port is not a number from 1 to 65535") from error
-    if not host or parts.username is not None or not host.isascii() or not host.isprintable():
+    if parts.username is not None or host is None or not _is_host(host):
         raise LinkError("the relay's host is missing or has characters that do not belong there")
     if port == 0:
         raise LinkError("the port is not a number from 1 to 65535")
     return host, port or DEFAULT_PORT
+
+
+def _is_host(host: str) -> bool:
+    if ":" not in host:
+        return _HOST_NAME.fullmatch(host) is not None
+    try:
+        return "%" not in host and ipaddress.ip_address(host).version == 6
+    except ValueError:
+        return False
 
 
 def _format(relay: RelayAddress, kind: str, ident: bytes, fragment: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-import msgspec
 from msgspec import Meta, Struct
 
 from kurir_wire.errors import MalformedError
@@ -115,12 +114,3 @@ class PreKeyBundle(Struct, frozen=True, array_like=True, forbid_unknown_fields=T
             if self.one_time.kind != PREKEY_ONE_TIME:
                 raise MalformedError("the one-time prekey has the wrong kind")
             self.one_time.verify(self.identity.sign_pk)
-
-
-def replace_one_time(
-    bundle: PreKeyBundle, one_time: EcPreKey | None, kem: KemPreKey | None
-) -> PreKeyBundle:
-    """The bundle with one-time keys put in; ``None`` keeps what is there."""
-    return msgspec.structs.replace(
-        bundle, one_time=one_time or bundle.one_time, kem=kem or bundle.kem
-    )

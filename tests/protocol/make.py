@@ -1,0 +1,400 @@
+"""Honest relays, businesses and customers for the tests: real keys, real signatures."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
+from nacl.signing import SigningKey
+
+from kurir_billing.charge import (
+    Charge,
+    Lane,
+    Line,
+    charge_message,
+    lane_message,
+    lock_of,
+)
+from kurir_billing.grant import Grant, grant_message
+from kurir_billing.invoice import Invoice, Records, head_for, invoice_message
+from kurir_billing.kinds import Category, Class, GrantKind
+from kurir_billing.leaf import Leaf
+from kurir_billing.ratecard import (
+    bundled,
+    canonical,
+    rate_card_hash,
+    rate_card_message,
+    signed_rate_card,
+)
+from kurir_wire.beacons import Beacon, beacon_message
+from kurir_wire.cards import (
+    ENVELOPE_KEY_BYTES,
+    BusinessCard,
+    PersonCard,
+    business_card_message,
+    person_card_message,
+    signed_card,
+)
+from kurir_wire.codec import pack
+from kurir_wire.gates import payer_gate
+from kurir_wire.ids import (
+    DAY,
+    HOUR,
+    BusinessId,
+    EnvelopeId,
+    Hash,
+    MailboxId,
+    RelayId,
+    business_id_of,
+    mailbox_id_of,
+    relay_id_of,
+)
+from kurir_wire.prekeys import (
+    KEM_PUBLIC_BYTES,
+    PREKEY_LAST_RESORT,
+    PREKEY_ONE_TIME,
+    PREKEY_SIGNED,
+    EcPreKey,
+    IdentityPublic,
+    KemPreKey,
+    PreKeyBundle,
+    ec_prekey_message,
+    identity_binding,
+    kem_prekey_message,
+)
+from kurir_wire.relaycert import RelayCert, relay_cert_message
+
+NOW = 1_767_225_600 + 14 * DAY + 9 * HOUR
+"""15 January 2026, 09:00 UTC."""
+TODAY = NOW // DAY
+
+SMALL_ORDER_KEYS = [
+    bytes.fromhex(text)
+    for text in (
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0000000000000000000000000000000000000000000000000000000000000080",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+    )
+]
+"""Ed25519 points of small order (the list in the paper of Brendel, Cremers, Jackson, Zhao)."""
+
+
+def key(name: str) -> SigningKey:
+    """A signing key that is the same in every run."""
+    return SigningKey(hashlib.sha256(name.encode()).digest())
+
+
+def public(secret: SigningKey) -> bytes:
+    return bytes(secret.verify_key)
+
+
+def sign(secret: SigningKey, message: bytes) -> bytes:
+    return bytes(secret.sign(message).signature)
+
+
+def b32(name: str) -> bytes:
+    """32 bytes that stand for something random."""
+    return hashlib.sha256(b"test " + name.encode()).digest()
+
+
+def b16(name: str) -> bytes:
+    return b32(name)[:16]
+
+
+def hash_of(name: str) -> Hash:
+    return Hash(b32(name))
+
+
+@dataclass(frozen=True)
+class TestRelay:
+    """The relay's keys, and what it says with them."""
+
+    __test__ = False
+    name: str = "relay"
+
+    @property
+    def root(self) -> SigningKey:
+        return key(f"{self.name} root")
+
+    @property
+    def beacon_key(self) -> SigningKey:
+        return key(f"{self.name} beacon")
+
+    @property
+    def receipt_key(self) -> SigningKey:
+        return key(f"{self.name} receipt")
+
+    @property
+    def operator(self) -> SigningKey:
+        return key(f"{self.name} operator")
+
+    @property
+    def id(self) -> RelayId:
+        return relay_id_of(public(self.root))
+
+    def cert(self, not_before: int = NOW - DAY, not_after: int = NOW + 365 * DAY) -> RelayCert:
+        beacon, receipt, operator = (
+            public(secret) for secret in (self.beacon_key, self.receipt_key, self.operator)
+        )
+        message = relay_cert_message(beacon, receipt, operator, not_before, not_after)
+        signature = sign(self.root, message)
+        return RelayCert(
+            public(self.root), beacon, receipt, operator, not_before, not_after, signature
+        )
+
+    def nonce(self, minute: int) -> bytes:
+        return hmac.digest(self.name.encode(), str(minute).encode(), "sha256")[:16]
+
+    def beacon(self, minute: int) -> Beacon:
+        nonce = self.nonce(minute)
+        signature = sign(self.beacon_key, beacon_message(self.id, minute, nonce))
+        return Beacon(minute, nonce, signature)
+
+    def rate_card(self) -> tuple[bytes, Hash]:
+        """The bundled card as this relay sends it, and its hash."""
+        body = canonical(bundled())
+        signature = sign(self.operator, rate_card_message(self.id, body))
+        return signed_rate_card(body, signature), rate_card_hash(body)
+
+
+@dataclass(frozen=True)
+class TestBusiness:
+    """A business with one lane."""
+
+    __test__ = False
+    name: str = "business"
+
+    @property
+    def root(self) -> SigningKey:
+        return key(f"{self.name} root")
+
+    @property
+    def lane_key(self) -> SigningKey:
+        return key(f"{self.name} lane")
+
+    @property
+    def id(self) -> BusinessId:
+        return business_id_of(public(self.root))
+
+    def lane(self, lane_key: SigningKey | None = None, not_after: int = NOW + 90 * DAY) -> Lane:
+        lane_pk = public(lane_key or self.lane_key)
+        message = lane_message(self.id, lane_pk, not_after)
+        return Lane(public(self.root), lane_pk, not_after, sign(self.root, message))
+
+
+@dataclass(frozen=True)
+class TestMailbox:
+    """A customer's mailbox that this business pays for."""
+
+    __test__ = False
+    relay: TestRelay
+    business: TestBusiness
+    name: str = "mailbox"
+    market: str = "ID"
+
+    @property
+    def read_key(self) -> SigningKey:
+        return key(f"{self.name} read")
+
+    @property
+    def opening(self) -> bytes:
+        return b32(f"{self.name} opening")
+
+    @property
+    def id(self) -> MailboxId:
+        gate = payer_gate(self.business.id, self.market, self.opening)
+        return mailbox_id_of(self.relay.id, public(self.read_key), gate, NOW // HOUR)
+
+    def grant(self, minute: int = NOW // 60) -> Grant:
+        nonce = self.relay.nonce(minute)
+        message = grant_message(
+            self.relay.id, self.business.id, self.id, GrantKind.SERVICE, minute, nonce
+        )
+        return Grant(GrantKind.SERVICE, minute, nonce, bytes(32), sign(self.read_key, message))
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """What the relay sees beside the charge."""
+
+    mailbox: TestMailbox
+    envelope_id: EnvelopeId = field(default_factory=lambda: EnvelopeId(b16("envelope")))
+    body: bytes = bytes(2_048)
+    life: int = 720
+
+
+def make_line(
+    market: str = "ID",
+    klass: Class = Class.OUT_OF_WINDOW,
+    price: int | None = None,
+    rate_card: Hash | None = None,
+) -> Line:
+    """A line priced by the bundled card."""
+    if price is None:
+        price = 0 if klass is Class.IN_WINDOW else bundled().rates(market).utility
+    return Line(
+        market,
+        "reply-2018",
+        rate_card or rate_card_hash(canonical(bundled())),
+        int(Category.NONE),
+        int(klass),
+        price,
+    )
+
+
+def private_hash(charge: Charge, envelope: Envelope) -> Hash:
+    relay_id = envelope.mailbox.relay.id
+    return charge.private_hash(
+        relay_id, envelope.mailbox.id, envelope.envelope_id, envelope.body, envelope.life
+    )
+
+
+def sign_charge(charge: Charge, envelope: Envelope, lane_key: SigningKey) -> Charge:
+    relay_id = envelope.mailbox.relay.id
+    fields = charge.signed_fields(relay_id, private_hash(charge, envelope))
+    return replace(charge, signature=sign(lane_key, charge_message(*fields)))
+
+
+def make_charge(
+    envelope: Envelope, line: Line | None = None, name: str = "charge", grant: Grant | None = None
+) -> Charge:
+    """An honest charge; its settlement secret is ``b32(name + " secret")``."""
+    mailbox = envelope.mailbox
+    minute = NOW // 60
+    charge = Charge(
+        line or make_line(),
+        mailbox.opening,
+        b32(f"{name} frank"),
+        lock_of(b32(f"{name} secret")),
+        b32(f"{name} private"),
+        b32(f"{name} fresh"),
+        minute,
+        mailbox.relay.nonce(minute),
+        mailbox.business.lane(),
+        1,
+        grant,
+        bytes(64),
+    )
+    return sign_charge(charge, envelope, mailbox.business.lane_key)
+
+
+def make_leaf(
+    relay: TestRelay,
+    business: TestBusiness,
+    name: str,
+    line: Line | None = None,
+    day: int = TODAY,
+) -> Leaf:
+    envelope = Envelope(TestMailbox(relay, business), EnvelopeId(b16(name)))
+    charge = make_charge(envelope, line, name)
+    return Leaf.settle(charge, private_hash(charge, envelope), b32(f"{name} secret"), day)
+
+
+def make_leaves(relay: TestRelay, business: TestBusiness) -> list[Leaf]:
+    """Five settled charges of January 2026: two markets, one free, three days."""
+    free = make_line(klass=Class.IN_WINDOW)
+    return [
+        make_leaf(relay, business, "a", day=TODAY - 2),
+        make_leaf(relay, business, "b", make_line("DE"), day=TODAY - 2),
+        make_leaf(relay, business, "c", free, day=TODAY - 1),
+        make_leaf(relay, business, "d", day=TODAY),
+        make_leaf(relay, business, "e", make_line("DE"), day=TODAY),
+    ]
+
+
+def make_invoice(
+    relay: TestRelay,
+    business: TestBusiness,
+    leaves: list[Leaf],
+    *,
+    month: int = 202601,
+    through: int = TODAY + 2,
+    total: int | None = None,
+    count: int | None = None,
+    signer: SigningKey | None = None,
+) -> Invoice:
+    """An invoice over these leaves, signed by the operator, honest unless told otherwise."""
+    head = head_for(business.id, month, through, leaves, relay.id)
+    if total is not None:
+        head = replace(head, total_micro_usd=total)
+    if count is not None:
+        head = replace(head, count=count)
+    signature = sign(signer or relay.operator, invoice_message(relay.id, head))
+    head = replace(head, signature=signature)
+    return Invoice(relay.cert(), "PT Metro Bus", head, tuple(leaves), (relay.rate_card()[0],))
+
+
+def make_records(
+    relay: TestRelay, business: TestBusiness, leaves: list[Leaf], *, days: bool = True
+) -> Records:
+    """What an honest business kept: it signed all of these, and all were reported as settled."""
+    days_by_name = {leaf.charge_hash(relay.id): leaf.settled_day for leaf in leaves}
+    return Records(
+        relay.id,
+        business.id,
+        {leaf.charge_hash(relay.id): leaf.line for leaf in leaves},
+        days_by_name if days else set(days_by_name),
+        "PT Metro Bus",
+    )
+
+
+# Cards
+
+
+def make_identity(owner: SigningKey) -> IdentityPublic:
+    dh_pk = b32("dh")
+    return IdentityPublic(public(owner), dh_pk, sign(owner, identity_binding(dh_pk)))
+
+
+def make_ec(owner: SigningKey, kind: int = PREKEY_SIGNED, key_id: int = 7) -> EcPreKey:
+    secret = b32(f"ec {kind}")
+    return EcPreKey(kind, key_id, secret, sign(owner, ec_prekey_message(kind, key_id, secret)))
+
+
+def make_kem(owner: SigningKey, kind: int = PREKEY_LAST_RESORT, key_id: int = 9) -> KemPreKey:
+    data = b32(f"kem {kind}") * (KEM_PUBLIC_BYTES // 32)
+    return KemPreKey(kind, key_id, data, sign(owner, kem_prekey_message(kind, key_id, data)))
+
+
+def make_business_card(relay: TestRelay, business: TestBusiness) -> BusinessCard:
+    owner = key(f"{business.name} identity")
+    return BusinessCard(
+        3,
+        relay.id,
+        public(business.root),
+        "Metro Bus",
+        b32("address"),
+        bytes(ENVELOPE_KEY_BYTES),
+        make_identity(owner),
+        make_ec(owner),
+        make_kem(owner),
+        NOW - HOUR,
+        NOW + 7 * DAY,
+    )
+
+
+def signed_business_card(card: BusinessCard, root: SigningKey) -> bytes:
+    body = pack(card)
+    return signed_card(body, sign(root, business_card_message(body)))
+
+
+def make_person_card(owner: SigningKey) -> PersonCard:
+    bundle = PreKeyBundle(
+        make_identity(owner),
+        make_ec(owner),
+        make_kem(owner, PREKEY_ONE_TIME),
+        make_ec(owner, PREKEY_ONE_TIME),
+    )
+    return PersonCard("Sari", bundle, NOW - HOUR, NOW + 7 * DAY)
+
+
+def signed_person_card(card: PersonCard, owner: SigningKey) -> bytes:
+    body = pack(card)
+    return signed_card(body, sign(owner, person_card_message(body)))
