@@ -1,0 +1,91 @@
+"""The relay's log: every event and field."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kurir_audit.declaration import Field, Group, Purpose
+
+_KEPT: Final = "as long as the operator keeps the log"
+_NOTHING: Final = "nothing about people; the log is about the machine"
+
+
+def _field(name: str, why: str, infers: str = _NOTHING) -> Field:
+    return Field(name, Purpose.OPERATION, why, _KEPT, infers)
+
+
+COMMON: Final = Group(
+    "every line",
+    "the head of each line",
+    (
+        _field("time", "An operator has to match an event with what happened elsewhere."),
+        _field("level", "An operator wants warnings without the rest."),
+        _field("event", "Says what happened; one of the events below and no other."),
+    ),
+)
+
+LOG: Final = (
+    Group(
+        "started",
+        "the process begins",
+        (
+            _field("version", "A fault is looked up by the version that has it."),
+            _field("relay", "Tells the logs of several relays apart; it is the relay's public id."),
+            _field("pid", "The operator stops this process and no other."),
+        ),
+    ),
+    Group(
+        "ready",
+        "connections are accepted",
+        (
+            _field("listen", "Says where clients reach it; it is the relay's own address."),
+            _field("tls", "A relay without TLS on a public address has to be noticed."),
+        ),
+    ),
+    Group(
+        "stopping",
+        "a signal arrived",
+        (_field("signal", "Tells a planned stop from an accident."),),
+    ),
+    Group("stopped", "everything is on disk", ()),
+    Group(
+        "demo-clock",
+        "the demo clock changed, loudly",
+        (_field("offset", "A shifted clock changes prices, so it must never pass unseen."),),
+    ),
+    Group(
+        "clock-behind",
+        "the machine's clock went back",
+        (_field("seconds", "Beacons wait for so long; the operator repairs the clock."),),
+    ),
+    Group(
+        "disk-failed",
+        "a commit failed; nothing is accepted",
+        (_field("error", "Full disks and broken ones are repaired differently."),),
+    ),
+    Group("disk-recovered", "commits work again", ()),
+    Group(
+        "certificate-ends",
+        "the relay's certificate is about to expire",
+        (_field("days", "Says how soon a new one is needed."),),
+    ),
+    Group(
+        "connections-full",
+        "a connection was turned away",
+        (
+            _field(
+                "connections",
+                "Says at which limit the relay was.",
+                "how busy the relay was, never who was there",
+            ),
+        ),
+    ),
+    Group(
+        "internal-error",
+        "a fault of the relay's own",
+        (
+            _field("place", "Finds the fault: a module and a line, never a value."),
+            _field("kind", "The class of the exception; its text could hold user data."),
+        ),
+    ),
+)

@@ -1,0 +1,131 @@
+"""What a relay learns from the network and holds in memory only."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kurir_audit.declaration import Field, Group, Purpose
+
+D, B, A, O = Purpose.DELIVERY, Purpose.BILLING, Purpose.ABUSE, Purpose.OPERATION  # noqa: E741
+
+_CONNECTION: Final = "while the connection lasts, in memory"
+
+NETWORK: Final = (
+    Group(
+        "connection",
+        "what any server sees of a TCP or TLS connection",
+        (
+            Field(
+                "network address",
+                D,
+                "Answers have to go somewhere.",
+                _CONNECTION + "; never logged, never stored",
+                "roughly where somebody is, and that two connections came from one network",
+            ),
+            Field(
+                "times and amounts of bytes",
+                D,
+                "Bytes cannot be moved without moving them.",
+                "as they pass",
+                "who answers whom, if a live relay correlates them; see docs/threat-model.md",
+            ),
+            Field(
+                "what one connection opens",
+                D,
+                "Deliveries go to the connection that proved to be the reader.",
+                _CONNECTION,
+                "that these mailboxes belong to one device; a client can spread them",
+            ),
+            Field(
+                "the business it proved to be",
+                B,
+                "Settlements and invoices are for this business only.",
+                _CONNECTION,
+                "from which network a business works",
+            ),
+            Field(
+                "nonce",
+                A,
+                "A proof made for one connection is of no use on another.",
+                _CONNECTION,
+                "nothing: random",
+            ),
+        ),
+    ),
+    Group(
+        "HTTP upgrade",
+        "the request that makes the connection a WebSocket",
+        (
+            Field(
+                "Host",
+                D,
+                "HTTP/1.1 requires it.",
+                "not kept",
+                "the name under which the relay was reached",
+            ),
+            Field(
+                "Sec-WebSocket-Key, -Version, Upgrade, Connection",
+                D,
+                "RFC 6455 requires them.",
+                "not kept",
+                "nothing: the key is random, the rest constant",
+            ),
+            Field(
+                "Sec-WebSocket-Protocol",
+                D,
+                "Both sides name kurir.1, so that no other protocol is spoken by mistake.",
+                "not kept",
+                "that this is a kurir client",
+            ),
+            Field(
+                "X-Forwarded-For",
+                A,
+                "Behind a proxy (--behind-proxy) it is the only word on the client's network.",
+                _CONNECTION + "; hashed",
+                "the network address, as above",
+            ),
+            Field(
+                "User-Agent",
+                O,
+                "Nothing needs it: kurir's clients do not send it and the relay does not read it.",
+                "not kept",
+                "the client's software version, if another client sends it",
+            ),
+        ),
+    ),
+    Group(
+        "memory",
+        "what a running relay remembers and a stopped one has forgotten",
+        (
+            Field(
+                "mailboxes made per network",
+                A,
+                "One network must not fill the disk with mailboxes (IPv6: one /64); its name is a "
+                "hash under a key that changes with each start.",
+                "until the rate has recovered: 34 minutes at most, in memory",
+                "how many mailboxes a network made just now",
+            ),
+            Field(
+                "rates per connection, business and mailbox",
+                A,
+                "Floods are slowed where they come from.",
+                "until the rate has recovered: minutes, in memory",
+                "how busy a mailbox or business is just now",
+            ),
+            Field(
+                "grants already checked",
+                B,
+                "A signature is checked once and not for every answer.",
+                "until 10,000 newer ones came or the relay stops, in memory",
+                "which mailbox permitted which business to answer",
+            ),
+            Field(
+                "envelopes handed over and not acknowledged",
+                D,
+                "Each is delivered once a connection, and memory stays bounded.",
+                _CONNECTION,
+                "what a reader has and has not acknowledged",
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,382 @@
+"""The relay's database: every table, column and index."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kurir_audit.declaration import Content, Field, Group, IndexEntry, Purpose
+from kurir_wire.ids import DAY, HOUR
+
+D, B, A, O = Purpose.DELIVERY, Purpose.BILLING, Purpose.ABUSE, Purpose.OPERATION  # noqa: E741
+
+_LIVE: Final = "for as long as there is the relay"
+_MAILBOX: Final = "until the mailbox is deleted, or goes 90 days unread (24 hours if never opened)"
+_ENVELOPE: Final = "until acknowledged, or its life in hours ends (30 days at most)"
+_CARD: Final = "until its expiry hour (30 days), or with the mailbox"
+_BUSINESS: Final = "for as long as the business is registered"
+_PREKEY: Final = "until handed out once, or the business replaces it"
+_CHARGE: Final = "32 days at most after acceptance"
+_OPEN_CHARGE: Final = "until settled, or its envelope is gone; 32 days at most"
+_RECORD: Final = "for as long as invoices must be provable (the operator's bookkeeping period)"
+_PUBLIC: Final = "nothing: it is public"
+_NONE: Final = "nothing by itself"
+
+META: Final = Group(
+    "meta",
+    "the few facts about the relay itself that it must not forget",
+    (
+        Field("key", O, "Names the fact; see the keys below.", _LIVE, _NONE),
+        Field("value", O, "Is the fact.", _LIVE, _NONE),
+    ),
+)
+
+META_KEYS: Final = Group(
+    "keys of meta",
+    "a table of keys and values could hide anything, so its keys are declared as well",
+    (
+        Field("schema_version", O, "A newer relay knows how to read an older file.", _LIVE, _NONE),
+        Field("relay_id", O, "Keeps a database from being served with wrong keys.", _LIVE, _PUBLIC),
+        Field(
+            "minute",
+            B,
+            "Beacons never go back, also after a restart with a clock that does.",
+            "one value, overwritten",
+            "when the relay last ran, to the minute",
+        ),
+    ),
+)
+
+MAILBOXES: Final = Group(
+    "mailboxes",
+    "a queue that one reader made; no owner, no name",
+    (
+        Field(
+            "row",
+            D,
+            "A short random name, so that envelopes need not repeat the long id.",
+            _MAILBOX,
+            "nothing: random, so it shows no order of creation",
+        ),
+        Field(
+            "id",
+            D,
+            "Writers and readers name the mailbox by it.",
+            _MAILBOX,
+            "that this mailbox exists; it is a hash over keys used nowhere else",
+        ),
+        Field(
+            "read_pk",
+            D,
+            "Only the holder of this key may read; also checks grants.",
+            _MAILBOX,
+            "nothing: used for this mailbox alone",
+        ),
+        Field(
+            "gate",
+            D,
+            "Decides who may write, without a list of writers.",
+            _MAILBOX,
+            "nothing while closed: a hash; whether it is an address, whose gate is public",
+        ),
+        Field(
+            "next_n",
+            D,
+            "Numbers envelopes within the mailbox, so that the oldest is delivered first.",
+            _MAILBOX,
+            "how many envelopes this mailbox ever received",
+        ),
+        Field(
+            "depth",
+            A,
+            "Bounds how many envelopes one mailbox makes the relay hold.",
+            _MAILBOX,
+            "how many envelopes wait, so whether the reader has been there",
+        ),
+        Field(
+            "size",
+            A,
+            "Bounds how many bytes one mailbox makes the relay hold.",
+            _MAILBOX,
+            "how much waits, in buckets",
+        ),
+        Field(
+            "debt",
+            B,
+            "A client that reads and never settles gets eight envelopes, then no more.",
+            _MAILBOX,
+            "that a business writes here, and how many messages were read and not settled",
+        ),
+        Field(
+            "handed_n",
+            B,
+            "An envelope handed over again after a reconnect is not counted twice.",
+            _MAILBOX,
+            "how far the reader has read the metered envelopes",
+        ),
+        Field(
+            "keep_until",
+            O,
+            "Abandoned mailboxes go; the hour moves on when the reader comes.",
+            _MAILBOX,
+            "the day on which the reader last came (the hour of birth if it never did)",
+            unit=HOUR,
+        ),
+    ),
+)
+
+ENVELOPES: Final = Group(
+    "envelopes",
+    "what waits for a reader; gone when it is acknowledged",
+    (
+        Field("mailbox", D, "Says which queue it is in.", _ENVELOPE, "for which mailbox it is"),
+        Field(
+            "n",
+            D,
+            "Keeps the order within one mailbox.",
+            _ENVELOPE,
+            "its place in this mailbox only; no order across mailboxes",
+        ),
+        Field(
+            "id",
+            D,
+            "A retry of the same envelope is recognised, an acknowledgement finds it.",
+            _ENVELOPE,
+            "nothing: 16 random bytes from the sender",
+        ),
+        Field(
+            "expires_hour",
+            D,
+            "An envelope that nobody fetches has to go.",
+            _ENVELOPE,
+            "the hour of arrival, if the sender chose the usual 30 days",
+            unit=HOUR,
+        ),
+        Field(
+            "charge",
+            B,
+            "A settlement has to find what it settles.",
+            _ENVELOPE,
+            "with the charge's lane: which business pays for this mailbox, while this waits",
+        ),
+        Field(
+            "body",
+            D,
+            "This is the message.",
+            _ENVELOPE,
+            "its bucket: 2, 4, 16 or 64 KiB",
+            Content.SEALED,
+        ),
+    ),
+)
+
+CARDS: Final = Group(
+    "cards",
+    "cards that people left with a mailbox for the one whom they invited",
+    (
+        Field("mailbox", D, "Says with which mailbox it waits.", _CARD, "an invite is open"),
+        Field(
+            "expires_hour",
+            D,
+            "A card nobody fetches has to go.",
+            _CARD,
+            "the hour it was left",
+            unit=HOUR,
+        ),
+        Field(
+            "card",
+            D,
+            "The invited person needs the keys in it.",
+            _CARD,
+            "its length, so roughly that of a display name",
+            Content.SEALED,
+        ),
+    ),
+)
+
+BUSINESSES: Final = Group(
+    "businesses",
+    "registered businesses: public by their own choice",
+    (
+        Field("id", B, "Says whom an invoice is for.", _BUSINESS, "which businesses there are"),
+        Field("version", D, "A card never rolls back.", _BUSINESS, "how often the card changed"),
+        Field(
+            "card",
+            D,
+            "Customers need its keys and address for a first message.",
+            _BUSINESS,
+            _PUBLIC,
+            Content.SIGNED,
+        ),
+        Field("expires", D, "An expired card is not handed out.", _BUSINESS, _PUBLIC, unit=1),
+        Field("tier", B, "Decides how fast and whether a business may write.", _BUSINESS, _PUBLIC),
+        Field("tariff", B, "Says by which rule its messages are priced.", _BUSINESS, _PUBLIC),
+        Field("legal_name", B, "Stands on badge and invoice.", _BUSINESS, _PUBLIC),
+        Field("badge_not_after", A, "A badge ends unless renewed.", _BUSINESS, _PUBLIC, unit=1),
+        Field(
+            "badge_signature",
+            A,
+            "Customers check who vouched for the name; nobody can pose as a business.",
+            _BUSINESS,
+            _PUBLIC,
+        ),
+    ),
+)
+
+PREKEYS: Final = Group(
+    "prekeys",
+    "one-time keys of businesses, handed out once each",
+    (
+        Field("business", D, "Says whose key it is.", _PREKEY, "how many new customers came"),
+        Field("kind", D, "Two kinds are needed for one handshake.", _PREKEY, _NONE),
+        Field("key_id", D, "The business finds the private half by it.", _PREKEY, _NONE),
+        Field("body", D, "Makes a first message safe against later theft.", _PREKEY, _PUBLIC),
+    ),
+)
+
+CHARGES: Final = Group(
+    "charges",
+    "accepted charges that can still settle, and what a repeated receipt needs",
+    (
+        Field("hash", B, "A retry gets the same receipt and is not charged twice.", _CHARGE, _NONE),
+        Field(
+            "until_day", O, "Says when the row goes.", _CHARGE, "the day of acceptance", unit=DAY
+        ),
+        Field(
+            "accepted_hour",
+            B,
+            "A repeated receipt says when it was accepted.",
+            _CHARGE,
+            "in which hour a business wrote",
+            unit=HOUR,
+        ),
+        Field(
+            "private_hash",
+            B,
+            "Completes the leaf when the customer settles.",
+            _OPEN_CHARGE,
+            "nothing: a salted hash",
+        ),
+        Field(
+            "body",
+            B,
+            "The signed charge: becomes a leaf when the customer settles.",
+            _OPEN_CHARGE,
+            "the price facts, and by its opening which mailbox this business pays for; if it was "
+            "an answer, to the minute when the customer wrote",
+            Content.SIGNED,
+        ),
+    ),
+)
+
+ACCEPTED_SECONDS: Final = Group(
+    "accepted_seconds",
+    "the exact second of acceptance, for receipts repeated soon after",
+    (
+        Field("charge", B, "Says of which charge.", "50 to 51 minutes", _NONE),
+        Field(
+            "second",
+            B,
+            "A window ends to the second, and a retry must get the same receipt.",
+            "50 to 51 minutes",
+            "the second in which a business wrote; the only time this fine",
+            unit=1,
+        ),
+    ),
+)
+
+USED_ENVELOPES: Final = Group(
+    "used_envelopes",
+    "envelope ids that metered envelopes have used",
+    (
+        Field(
+            "tag",
+            B,
+            "The same id with another charge is a conflict, also after delivery.",
+            _CHARGE,
+            "nothing without the relay's PRF key; with it, whether a known id was used",
+        ),
+        Field(
+            "until_day", O, "Says when the row goes.", _CHARGE, "the day of acceptance", unit=DAY
+        ),
+    ),
+)
+
+LANES: Final = Group(
+    "lanes",
+    "the keys by which businesses number their charges",
+    (
+        Field("lane_pk", B, "Says which key numbers.", "until its certificate ends", _PUBLIC),
+        Field(
+            "until_day", O, "Says when the row goes.", "until its certificate ends", _NONE, unit=DAY
+        ),
+        Field(
+            "seq",
+            B,
+            "A charge is not taken twice: numbers rise strictly.",
+            "one value, overwritten",
+            "how much a business writes, if it leaves no gaps",
+        ),
+    ),
+)
+
+LEAVES: Final = Group(
+    "leaves",
+    "settled charges: what the invoice lists; no mailbox, no envelope",
+    (
+        Field("business", B, "Says who owes it.", _RECORD, "how many messages a business paid for"),
+        Field(
+            "settled_day",
+            B,
+            "Says in which month it is invoiced.",
+            _RECORD,
+            "on which day some customer opened a message",
+            unit=DAY,
+        ),
+        Field("charge", B, "The same charge is not invoiced twice.", _RECORD, _NONE),
+        Field(
+            "leaf",
+            B,
+            "Proves the line: signed by the business, unlocked by the customer's device.",
+            _RECORD,
+            "market, category, class and price of one message",
+            Content.SIGNED,
+        ),
+    ),
+)
+
+RATE_CARDS: Final = Group(
+    "rate_cards",
+    "price lists, signed by the operator",
+    (
+        Field("version", B, "The newest in force is handed out.", _RECORD, _PUBLIC),
+        Field("hash", B, "A charge names its price list by it.", _RECORD, _PUBLIC),
+        Field("effective_from", B, "Says from when it counts.", _RECORD, _PUBLIC, unit=1),
+        Field("card", B, "Holds the prices and the operator's signature.", _RECORD, _PUBLIC),
+    ),
+)
+
+STORE: Final = (
+    META,
+    MAILBOXES,
+    ENVELOPES,
+    CARDS,
+    BUSINESSES,
+    PREKEYS,
+    CHARGES,
+    ACCEPTED_SECONDS,
+    USED_ENVELOPES,
+    LANES,
+    LEAVES,
+    RATE_CARDS,
+)
+
+INDEXES: Final = (
+    IndexEntry(
+        "envelopes_by_id",
+        "envelopes",
+        ("mailbox", "id"),
+        "An acknowledgement or a retry finds its envelope without reading the whole mailbox.",
+    ),
+)
+"""Indexes that the schema makes by name. The implicit ones belong to a key and copy declared
+columns."""
