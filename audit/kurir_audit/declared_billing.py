@@ -10,6 +10,7 @@ D, B, A, O = Purpose.DELIVERY, Purpose.BILLING, Purpose.ABUSE, Purpose.OPERATION
 
 _PUBLIC: Final = "nothing: it is public"
 _NONE: Final = "nothing by itself"
+_CHECKED: Final = "checked at acceptance, not stored"
 _OPEN: Final = "until the charge is settled or can no longer be; 32 days at most"
 _LEAF: Final = "as long as invoices must be provable"
 _CARD: Final = "with its card"
@@ -140,22 +141,22 @@ STRUCTURES: Final = (
                 "opening",
                 B,
                 "Opens the mailbox's gate: this business pays, this market.",
-                _OPEN,
+                _CHECKED,
                 "with the stored gate: which mailbox is a customer of this business",
             ),
             Field("frank", A, "Completes the label.", _OPEN, _NONE),
             Field("lock", B, "Settlement needs its key.", _LEAF, _NONE),
-            Field("private_salt", B, "Keeps the commitment from being guessed.", _OPEN, _NONE),
-            Field("fresh_salt", B, "Keeps the evidence from being guessed.", _OPEN, _NONE),
-            Field("beacon_minute", B, "Says that it is fresh.", _OPEN, "when it was signed"),
-            Field("beacon_nonce", B, "It cannot have been signed in advance.", _OPEN, _NONE),
+            Field("private_salt", B, "Keeps the commitment from being guessed.", _CHECKED, _NONE),
+            Field("fresh_salt", B, "Keeps the evidence from being guessed.", _CHECKED, _NONE),
+            Field("beacon_minute", B, "Says that it is fresh.", _CHECKED, "when it was signed"),
+            Field("beacon_nonce", B, "It cannot have been signed in advance.", _CHECKED, _NONE),
             Field("lane", B, "A Lane: which key signed.", _LEAF, "which business pays"),
-            Field("lane_seq", B, "It is not taken twice.", _OPEN, "how much a business writes"),
+            Field("lane_seq", B, "It is not taken twice.", _CHECKED, "how much a business writes"),
             Field(
                 "grant",
                 B,
                 "A Grant: makes an answer free.",
-                _OPEN,
+                _CHECKED,
                 "that the customer wrote first, and in which minute",
             ),
             Field("signature", B, "The business agreed to the line.", _LEAF, _NONE),
@@ -165,15 +166,15 @@ STRUCTURES: Final = (
         "Grant",
         "the customer's permission to answer",
         (
-            Field("kind", B, "Says what it permits.", _OPEN, _NONE),
-            Field("minute", B, "The window counts from it.", _OPEN, "when the customer wrote"),
-            Field("nonce", B, "It rests on a real beacon.", _OPEN, _NONE),
-            Field("ticket", B, "Names an entry; zero today.", _OPEN, _NONE),
+            Field("kind", B, "Says what it permits.", _CHECKED, _NONE),
+            Field("minute", B, "The window counts from it.", _CHECKED, "when the customer wrote"),
+            Field("nonce", B, "It rests on a real beacon.", _CHECKED, _NONE),
+            Field("ticket", B, "Names an entry; zero today.", _CHECKED, _NONE),
             Field(
                 "signature",
                 B,
                 "The mailbox's reader said so.",
-                _OPEN,
+                _CHECKED,
                 "with the stored read key: which mailbox",
             ),
         ),

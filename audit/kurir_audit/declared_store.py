@@ -259,10 +259,10 @@ CHARGES: Final = Group(
         Field(
             "body",
             B,
-            "The signed charge: becomes a leaf when the customer settles.",
+            "The signed charge without its evidence: becomes a leaf when the customer settles.",
             _OPEN_CHARGE,
-            "the price facts, and by its opening which mailbox this business pays for; if it was "
-            "an answer, to the minute when the customer wrote",
+            "the price facts; while the envelope waits, that this mailbox is a customer of this "
+            "business",
             Content.SIGNED,
         ),
     ),

@@ -42,12 +42,14 @@ from kurir_wire.cards import open_business_card
 from kurir_wire.codec import pack, unpack
 from kurir_wire.errors import WireError
 from kurir_wire.frames import Result, Submission
-from kurir_wire.ids import HOUR, MailboxId, business_id_of
+from kurir_wire.ids import DAY, HOUR, MailboxId, business_id_of
 from kurir_wire.relaycert import RelayCert
 
 REWIRE_AFTER: Final = HOUR
 """Seconds after which unanswered bytes are encrypted anew under the same inner id. Charges are not:
 their signed bytes stay the same until the relay signs a refusal."""
+STALE_AFTER: Final = DAY - HOUR
+"""Seconds after which a refusal of a charge may be for the age of its beacon: it is signed anew."""
 BATCH_BYTES: Final = 700_000
 """Bytes of one submit frame, well under the frame limit."""
 BATCH: Final = 64
@@ -116,7 +118,7 @@ def answered(profile: Profile, ready: Ready, result: Result | None, cert: RelayC
             return None  # another process dealt with it
         if code == codes.OK:
             _stored(store, current, result, cert)
-        elif code == codes.REFUSED and result is not None and result.data is not None:
+        elif result is not None and result.data is not None:  # a signed refusal
             if _refused(profile, current, result.data, cert):
                 return result.retry_after or PACE
         elif code in RETRY_CODES and result is not None:
@@ -278,9 +280,10 @@ def _refused(profile: Profile, row: Outgoing, data: bytes, cert: RelayCert) -> b
         store.accept_quote(row.n, pack(quote))
         return False
     code = RefusalCode(refusal.code)
-    if code in (RefusalCode.RATE_LIMIT, RefusalCode.PAIR_RATE):
+    stale = row.wired_at is not None and refusal.now - row.wired_at >= STALE_AFTER
+    if code in (RefusalCode.RATE_LIMIT, RefusalCode.PAIR_RATE) or stale:
         store.wire_outgoing(row.n, None, None)
-        return True
+        return not stale
     price = f"; it would cost {quote.list_price} micro-USD now" if quote else ""
     _give_up(store, row, f"{REFUSAL_TEXT[code]} ({code}){price}")
     return False

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from kurir_billing.errors import EvidenceError
 from kurir_billing.grant import Grant
@@ -137,6 +137,23 @@ class Charge(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     def business_id(self) -> BusinessId:
         """Who pays."""
         return self.lane.business_id
+
+    def without_evidence(self) -> Charge:
+        """What the relay keeps until settlement: line, label, lane and signature.
+
+        Blanked is what it needs only once, at acceptance: the opening of the gate, the grant and
+        the beacon would tell for as long as the charge waits when the customer wrote.
+        """
+        return structs.replace(
+            self,
+            opening=NO_HASH,
+            private_salt=NO_HASH,
+            fresh_salt=NO_HASH,
+            beacon_minute=0,
+            beacon_nonce=bytes(16),
+            lane_seq=0,
+            grant=None,
+        )
 
     def label(self) -> Label:
         """The label that goes with the envelope to its reader."""

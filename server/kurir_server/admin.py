@@ -1,0 +1,206 @@
+"""What an operator does to a relay's database, also while the relay runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from kurir_billing.errors import RateCardError
+from kurir_billing.ratecard import RateCard, bundled, canonical, parse, rate_card_hash
+from kurir_billing.tariffs import TARIFFS
+from kurir_server import keyfiles
+from kurir_server.errors import ConfigError
+from kurir_server.keys import RelayKeys
+from kurir_server.limits import BADGE_DAYS
+from kurir_server.rows import Business, Rows, StoredRateCard
+from kurir_server.writer import create_database, offline
+from kurir_wire.cards import TIER_NAMES, TIER_NONE, BusinessCard, Signed, check_name
+from kurir_wire.codec import unpack
+from kurir_wire.errors import WireError
+from kurir_wire.ids import DAY, BusinessId
+from kurir_wire.limits import MAX_CARD, MAX_NAME
+
+TIERS: Final = {name: number for number, name in TIER_NAMES.items() if number != TIER_NONE}
+
+
+@dataclass(frozen=True, slots=True)
+class BusinessView:
+    """A business as an operator sees it. ``name`` is what it calls itself."""
+
+    id: BusinessId
+    name: str
+    legal_name: str | None
+    tier: str
+    tariff: str
+    version: int
+    expires: int
+    badge_not_after: int | None
+
+
+def init(db: Path, folder: Path, now: int) -> RelayKeys:
+    """Make keys and database of a new relay, with the bundled rate card in force.
+
+    :raises ConfigError: keys or database exist already
+    """
+    if db.exists():
+        raise ConfigError(f"{db} exists already", "give another file, or serve this one")
+    keys = keyfiles.create(folder, now)
+    create_database(db, keys.relay_id)
+    with offline(db) as store:
+        store.transact(lambda rows: _add_card(rows, keys, bundled()))
+    return keys
+
+
+def businesses(db: Path) -> list[BusinessView]:
+    """All that are registered."""
+    with offline(db) as store:
+        return [_view(business) for business in store.transact(lambda rows: rows.businesses())]
+
+
+def business(db: Path, business_id: BusinessId) -> BusinessView:
+    """:raises ConfigError: not registered"""
+    with offline(db) as store:
+        return _view(store.transact(lambda rows: _find(rows, business_id)))
+
+
+def approve(
+    db: Path,
+    keys: RelayKeys,
+    business_id: BusinessId,
+    tier: str,
+    legal_name: str,
+    tariff: str,
+    now: int,
+) -> BusinessView:
+    """Grant tier, tariff and badge, for a year.
+
+    :raises ConfigError: not registered, or a name, tier or tariff that cannot be
+    """
+    if tier not in TIERS:
+        raise ConfigError(f"there is no tier {tier!r}", f"tiers are {', '.join(TIERS)}")
+    if tariff not in TARIFFS:
+        raise ConfigError(f"there is no tariff {tariff!r}", f"tariffs are {', '.join(TARIFFS)}")
+    try:
+        check_name(legal_name, "the badge")
+    except WireError as error:
+        raise ConfigError(str(error)) from error
+    if len(legal_name) > MAX_NAME:
+        raise ConfigError(f"a legal name has at most {MAX_NAME} characters")
+    badge = keys.badge(business_id, TIERS[tier], legal_name, now + BADGE_DAYS * DAY)
+
+    def work(rows: Rows) -> Business:
+        _find(rows, business_id)
+        rows.put_badge(
+            business_id, badge.tier, tariff, legal_name, badge.not_after, badge.signature
+        )
+        return _find(rows, business_id)
+
+    with offline(db) as store:
+        _same_relay(store.relay_id, keys)
+        return _view(store.transact(work))
+
+
+def revoke(db: Path, business_id: BusinessId) -> BusinessView:
+    """Take tier and badge away; its charges are refused from now on.
+
+    :raises ConfigError: not registered
+    """
+
+    def work(rows: Rows) -> Business:
+        tariff = _find(rows, business_id).tariff
+        rows.put_badge(business_id, TIER_NONE, tariff, None, None, None)
+        return _find(rows, business_id)
+
+    with offline(db) as store:
+        return _view(store.transact(work))
+
+
+def rate_cards(db: Path) -> list[StoredRateCard]:
+    """All versions, oldest first."""
+    with offline(db) as store:
+        return store.transact(lambda rows: rows.rate_cards())
+
+
+def card_in_force(db: Path, now: int) -> StoredRateCard:
+    """:raises ConfigError: none is in force yet"""
+    with offline(db) as store:
+        stored = store.transact(lambda rows: rows.rate_card_in_force(now))
+    if stored is None:
+        raise ConfigError("no rate card is in force yet", "install one with: ratecard install")
+    return stored
+
+
+def read_card(stored: StoredRateCard) -> RateCard:
+    """The prices of a stored card."""
+    return parse(unpack(stored.card, Signed).body)
+
+
+def install_card(db: Path, keys: RelayKeys, file: Path) -> StoredRateCard:
+    """Validate, canonicalise, sign and store a rate card.
+
+    :raises ConfigError: not a card, or its version does not rise
+    """
+    try:
+        card = msgspec.json.decode(file.read_bytes(), type=RateCard)
+    except OSError as error:
+        raise ConfigError(f"cannot read {file}: {error.strerror}") from error
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise ConfigError(f"{file} is not a rate card: {error}") from error
+
+    with offline(db) as store:
+        _same_relay(store.relay_id, keys)
+        return store.transact(lambda rows: _add_card(rows, keys, card))
+
+
+def _add_card(rows: Rows, keys: RelayKeys, card: RateCard) -> StoredRateCard:
+    body = canonical(card)
+    try:
+        parse(body)
+    except RateCardError as error:
+        raise ConfigError(str(error)) from error
+    data = keys.rate_card(body)
+    if len(data) > MAX_CARD:
+        raise ConfigError(f"the card is larger than {MAX_CARD} bytes")
+    newest = max((stored.version for stored in rows.rate_cards()), default=0)
+    if card.version <= newest:
+        raise ConfigError(
+            f"version {newest} is installed already; this is version {card.version}",
+            "give the new card a higher version",
+        )
+    stored = StoredRateCard(card.version, rate_card_hash(body), card.effective_from, data)
+    rows.add_rate_card(stored)
+    return stored
+
+
+def _find(rows: Rows, business_id: BusinessId) -> Business:
+    found = rows.business(business_id)
+    if found is None:
+        raise ConfigError(
+            "no business of this id is registered here", "see: kurir-relay business list"
+        )
+    return found
+
+
+def _view(found: Business) -> BusinessView:
+    card = unpack(unpack(found.card, Signed).body, BusinessCard)
+    return BusinessView(
+        found.id,
+        card.name,
+        found.legal_name,
+        TIER_NAMES[found.tier],
+        found.tariff,
+        found.version,
+        found.expires,
+        found.badge_not_after,
+    )
+
+
+def _same_relay(relay_id: bytes, keys: RelayKeys) -> None:
+    if relay_id != keys.relay_id:
+        raise ConfigError(
+            "the database belongs to another relay than the keys",
+            "give the folder that was made with this database",
+        )

@@ -1,0 +1,440 @@
+"""One connection, without any I/O: bytes come in, frames, jobs and a close come out.
+
+``receive`` takes one WebSocket message, ``take`` gives what it led to. Jobs run in the store; their
+``done`` adds more, so that whoever runs them calls ``take`` again for all that the hub touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from kurir_server.delivery import Deliveries, Wanted
+from kurir_server.hub import Hub
+from kurir_server.keys import RelayKeys
+from kurir_server.limits import (
+    ADDRESS_RATE,
+    DIRECTORY_RATE,
+    MAX_BAD_FRAMES,
+    MAX_OPEN_MAILBOXES,
+    PERSONAL_RATE,
+)
+from kurir_server.rates import Allowance, Rate, TooFast
+from kurir_server.registry import Registry
+from kurir_server.relay import NOT_AUTHORISED, Batch, Opened, Relay, Submitted
+from kurir_server.rows import Moment, Rows
+from kurir_server.work import UNAVAILABLE, Failed, Job
+from kurir_wire import codes
+from kurir_wire.beacons import Beacon
+from kurir_wire.codec import decode
+from kurir_wire.errors import MalformedError, TooLargeError, UnknownFrameError
+from kurir_wire.frames import (
+    Acks,
+    BeaconIs,
+    CardIs,
+    Create,
+    Delete,
+    Error,
+    GetBeacon,
+    GetBusiness,
+    GetCard,
+    GetInvoice,
+    GetRateCard,
+    GetSettlements,
+    Open,
+    Prove,
+    Push,
+    PutCard,
+    PutPreKeys,
+    Register,
+    Request,
+    Result,
+    Results,
+    Submission,
+    Submit,
+    Welcome,
+    decode_request,
+    encode,
+)
+from kurir_wire.ids import MINUTE, BusinessId, Hash, MailboxId
+from kurir_wire.limits import MAX_TEXT_DETAIL, PROTOCOL_VERSION
+
+POLICY: Final = 1008
+"""The WebSocket close code for a client that keeps breaking the protocol."""
+NOT_PROVED: Final = Result(codes.NOT_AUTHORISED, "this connection has not proved to be a business")
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The rules that a connection calls."""
+
+    keys: RelayKeys
+    relay: Relay
+    registry: Registry
+    hub: Hub
+
+
+@dataclass(slots=True)
+class Output:
+    """What is to be done: frames to send in order, jobs to run, and perhaps a close with a code and
+    a reason after the frames."""
+
+    frames: list[bytes] = field(default_factory=list)
+    jobs: list[Job] = field(default_factory=list)
+    close: tuple[int, str] | None = None
+
+
+class Connection:
+    """The state of one socket.
+
+    ``outstanding`` requests wait for the disk; while there are ``barriers`` among them, no further
+    frame may be given to :meth:`receive`.
+
+    :param nonce: 32 fresh random bytes, which proofs on this connection sign
+    :param network: an opaque name of the client's network, for rates
+    """
+
+    def __init__(self, services: Services, nonce: bytes, network: bytes) -> None:
+        self._services = services
+        self._nonce = nonce
+        self._network = network
+        self._output = Output()
+        self._opened: dict[bytes, int] = {}
+        self._business: BusinessId | None = None
+        self._bad_frames = 0
+        self._allowances: dict[Rate, Allowance] = {}
+        self._is_closed = False
+        self.deliveries = Deliveries()
+        self.outstanding = 0
+        self.barriers = 0
+
+    def greet(self, now: int, beacon: Beacon) -> None:
+        """Say who this relay is, before anything else."""
+        cert = self._services.keys.cert
+        self._send(Welcome(PROTOCOL_VERSION, cert, self._nonce, now, beacon))
+
+    def receive(self, data: bytes | str, moment: Moment) -> None:
+        """Take one message. Never raises, whatever the bytes."""
+        if isinstance(data, str):
+            self._bad(None, codes.MALFORMED, "frames are binary messages")
+            return
+        try:
+            request = decode_request(data)
+        except TooLargeError as error:
+            self._bad(None, codes.TOO_LARGE, str(error))
+        except UnknownFrameError as error:
+            self._bad(_number_of(data), codes.UNSUPPORTED, str(error))
+        except MalformedError as error:
+            self._bad(_number_of(data), codes.MALFORMED, str(error))
+        else:
+            self._dispatch(request, moment)
+
+    def take(self) -> Output:
+        """All that there is to do since the last call."""
+        wanted = self.deliveries.wanted()
+        if wanted is not None:
+            self._output.jobs.append(self._fetch(wanted))
+        for frame in self.deliveries.take():
+            self._send(frame)
+        output, self._output = self._output, Output()
+        return output
+
+    def close(self) -> None:
+        """The socket is gone. What it asked for is still done; nobody is told."""
+        self._is_closed = True
+        self._services.hub.forget(self)
+
+    # Requests
+
+    def _dispatch(self, request: Request, moment: Moment) -> None:
+        nonce, relay, registry = self._nonce, self._services.relay, self._services.registry
+        match request:
+            case GetBeacon(n):
+                # A job, so that the minute is on disk before its beacon goes out.
+                keys = self._services.keys
+                self._query(n, lambda rows, moment: BeaconIs(n, keys.beacon(moment.now // MINUTE)))
+            case Create(n, new):
+                slow = self._services.hub.create_rate.take(self._network, moment.tick, len(new))
+                if slow is not None:
+                    self._results(n, [_rate(slow)] * len(new))
+                    return
+                self._command(
+                    n, len(new), lambda rows, moment: relay.create(rows, moment, nonce, new)
+                )
+            case Open():
+                self._open(request)
+            case Delete():
+                self._delete(request)
+            case Submit():
+                self._submit(request, moment)
+            case Acks():
+                self._ack(request)
+            case PutCard(n, mailbox_id, card):
+                row = self._opened.get(mailbox_id)
+                if row is None:
+                    self._results(n, [NOT_AUTHORISED])
+                    return
+                self._command(
+                    n, 1, lambda rows, moment: [relay.put_card(rows, moment, row, card)], len(card)
+                )
+            case GetCard(n, mailbox_id, token):
+                self._query(
+                    n,
+                    lambda rows, moment: _card_is(
+                        n, relay.get_card(rows, moment, MailboxId(mailbox_id), token)
+                    ),
+                )
+            case Register(n):
+                slow = self._services.hub.create_rate.take(self._network, moment.tick)
+                if slow is not None:
+                    self._results(n, [_rate(slow)])
+                    return
+                self._command(
+                    n, 1, lambda rows, moment: [registry.register(rows, moment, nonce, request)]
+                )
+            case GetBusiness(n, business_id):
+                _, slow = self._allow(DIRECTORY_RATE, moment, 1)
+                if slow is not None:
+                    self._error(n, _rate(slow))
+                    return
+                self._query(
+                    n,
+                    lambda rows, moment: registry.get_business(
+                        rows, moment, n, BusinessId(business_id)
+                    ),
+                )
+            case Prove():
+                self._prove(request)
+            case GetRateCard(n, name):
+                card_hash = Hash(name) if name is not None else None
+                self._query(n, lambda rows, moment: registry.rate_card(rows, moment, n, card_hash))
+            case PutPreKeys() | GetSettlements() | GetInvoice():
+                self._for_business(request)
+
+    def _open(self, request: Open) -> None:
+        nonce, relay = self._nonce, self._services.relay
+        known = sum(opening.mailbox_id in self._opened for opening in request.mailboxes)
+        room = MAX_OPEN_MAILBOXES - len(self._opened) + known
+        wanted, over = request.mailboxes[:room], len(request.mailboxes[room:])
+        too_many = Result(codes.TOO_MANY, f"one connection reads {MAX_OPEN_MAILBOXES} mailboxes")
+
+        def done(outcome: list[Opened | Result] | Failed) -> None:
+            if isinstance(outcome, Failed):
+                self._results(request.n, [UNAVAILABLE] * len(request.mailboxes))
+                return
+            if self._is_closed:
+                return
+            results: list[Result | None] = []
+            for opened in outcome:
+                if isinstance(opened, Result):
+                    results.append(opened)
+                    continue
+                results.append(Result(codes.OK, left=opened.waiting) if opened.waiting else None)
+                self._opened[opened.mailbox_id] = opened.row
+                self._services.hub.reads(opened.row, self)
+                self.deliveries.open(opened)
+            self._results(request.n, results + [too_many] * over)
+
+        self._run(lambda rows, moment: relay.open(rows, moment, nonce, wanted), done, barrier=True)
+
+    def _delete(self, request: Delete) -> None:
+        relay, hub = self._services.relay, self._services.hub
+        rows_to_go = [self._opened.get(mailbox_id) for mailbox_id in request.mailboxes]
+        known = [row for row in rows_to_go if row is not None]
+
+        def done(outcome: Failed | None) -> None:
+            if isinstance(outcome, Failed):
+                self._results(request.n, [UNAVAILABLE] * len(rows_to_go))
+                return
+            hub.gone(known)
+            for mailbox_id in request.mailboxes:
+                self._opened.pop(mailbox_id, None)
+            self._results(request.n, [NOT_AUTHORISED if r is None else None for r in rows_to_go])
+
+        self._run(lambda rows, moment: relay.delete(rows, known), done, barrier=True)
+
+    def _submit(self, request: Submit, moment: Moment) -> None:
+        relay, hub = self._services.relay, self._services.hub
+        entries = self._limit_writing(request.submissions, moment)
+
+        def done(outcome: Submitted | Failed) -> None:
+            if isinstance(outcome, Failed):
+                self._results(request.n, [UNAVAILABLE] * len(entries))
+                return
+            self._results(request.n, outcome.results)
+            hub.arrived(outcome.arrivals)
+
+        weight = sum(len(entry.body) for entry in request.submissions)
+        self._run(lambda rows, moment: relay.submit(rows, moment, entries), done, weight)
+
+    def _limit_writing(
+        self, submissions: list[Submission], moment: Moment
+    ) -> list[Submission | Result]:
+        """Put a result in the place of each that is too fast. Charges have a pace of their own."""
+        entries: list[Submission | Result] = list(submissions)
+        for rate, open_gate in ((ADDRESS_RATE, True), (PERSONAL_RATE, False)):
+            concerned = [
+                index
+                for index, entry in enumerate(submissions)
+                if entry.charge is None and (entry.token is None) is open_gate
+            ]
+            allowed, slow = self._allow(rate, moment, len(concerned))
+            if slow is not None:
+                for index in concerned[allowed:]:
+                    entries[index] = _rate(slow)
+        return entries
+
+    def _ack(self, request: Acks) -> None:
+        relay, hub = self._services.relay, self._services.hub
+        acks = [(self._opened.get(ack.mailbox_id), ack) for ack in request.acks]
+
+        def done(outcome: list[Result | None] | Failed) -> None:
+            if isinstance(outcome, Failed):
+                self._results(request.n, [UNAVAILABLE] * len(acks))
+                return
+            self._results(request.n, outcome)
+            for row, ack in acks:
+                if row is not None:
+                    hub.acked(row, ack.envelope_id)
+
+        self._run(lambda rows, moment: relay.ack(rows, moment, acks), done)
+
+    def _prove(self, request: Prove) -> None:
+        nonce, registry = self._nonce, self._services.registry
+
+        def done(outcome: Result | Failed | None) -> None:
+            if outcome is None:
+                self._business = BusinessId(request.business_id)
+            self._results(request.n, [UNAVAILABLE if isinstance(outcome, Failed) else outcome])
+
+        self._run(
+            lambda rows, moment: registry.prove(rows, moment, nonce, request), done, barrier=True
+        )
+
+    def _for_business(self, request: PutPreKeys | GetSettlements | GetInvoice) -> None:
+        registry, business_id = self._services.registry, self._business
+        if business_id is None:
+            if isinstance(request, PutPreKeys):
+                self._results(request.n, [NOT_PROVED])
+            else:
+                self._error(request.n, NOT_PROVED)
+            return
+        match request:
+            case PutPreKeys(n, ec, kem):
+                self._command(
+                    n,
+                    1,
+                    lambda rows, moment: [registry.put_prekeys(rows, business_id, ec, kem)],
+                )
+            case GetSettlements(n):
+                self._query(
+                    n,
+                    lambda rows, moment: registry.settlements(rows, moment, business_id, request),
+                )
+            case GetInvoice(n, month):
+                self._query(
+                    n, lambda rows, moment: registry.invoice(rows, moment, business_id, n, month)
+                )
+
+    def _fetch(self, wanted: Wanted) -> Job:
+        relay = self._services.relay
+
+        def done(outcome: list[Batch] | Failed) -> None:
+            self.deliveries.fetched(wanted, None if isinstance(outcome, Failed) else outcome)
+            if not isinstance(outcome, Failed) and not self._is_closed:
+                self._services.hub.touched.add(self)
+
+        return Job(
+            lambda rows, moment: relay.fetch(rows, moment, wanted.rows, wanted.count, wanted.size),
+            done,
+        )
+
+    # Answers
+
+    def _command(
+        self,
+        n: int,
+        count: int,
+        run: Callable[[Rows, Moment], list[Result | None]],
+        weight: int = 0,
+    ) -> None:
+        """A request whose reply is ``results`` with ``count`` entries."""
+
+        def done(outcome: list[Result | None] | Failed) -> None:
+            self._results(n, [UNAVAILABLE] * count if isinstance(outcome, Failed) else outcome)
+
+        self._run(run, done, weight)
+
+    def _query(self, n: int, run: Callable[[Rows, Moment], Push | Result]) -> None:
+        """A request with a reply of its own; ``error`` if there is none to give."""
+
+        def done(outcome: Push | Result | Failed) -> None:
+            if isinstance(outcome, Failed):
+                self._error(n, UNAVAILABLE)
+            elif isinstance(outcome, Result):
+                self._error(n, outcome)
+            else:
+                self._send(outcome)
+
+        self._run(run, done)
+
+    def _run(
+        self,
+        run: Callable[[Rows, Moment], object],
+        done: Callable[..., None],
+        weight: int = 0,
+        barrier: bool = False,
+    ) -> None:
+        def done_and_touch(outcome: object) -> None:
+            self.outstanding -= 1
+            self.barriers -= barrier
+            done(outcome)
+            if not self._is_closed:
+                self._services.hub.touched.add(self)
+
+        self.outstanding += 1
+        self.barriers += barrier
+        self._output.jobs.append(Job(run, done_and_touch, weight, barrier))
+
+    def _allow(self, rate: Rate, moment: Moment, count: int) -> tuple[int, TooFast | None]:
+        if count == 0:
+            return 0, None
+        if rate not in self._allowances:
+            self._allowances[rate] = Allowance(rate)
+        return self._allowances[rate].take_up_to(moment.tick, count)
+
+    def _bad(self, n: int | None, code: str, detail: str) -> None:
+        self._error(n, Result(code, detail[:MAX_TEXT_DETAIL]))
+        self._bad_frames += 1
+        if self._bad_frames >= MAX_BAD_FRAMES:
+            self._output.close = (POLICY, "too many malformed frames")
+
+    def _results(self, n: int, results: list[Result | None]) -> None:
+        self._send(Results(n, results))
+
+    def _error(self, n: int | None, result: Result) -> None:
+        self._send(Error(n, result))
+
+    def _send(self, frame: Push) -> None:
+        self._output.frames.append(encode(frame))
+
+
+def _card_is(n: int, card: bytes | Result) -> Push | Result:
+    return card if isinstance(card, Result) else CardIs(n, card)
+
+
+def _rate(slow: TooFast) -> Result:
+    return Result(codes.RATE, "too fast; retry later", slow.retry_after, slow.left)
+
+
+def _number_of(data: bytes) -> int | None:
+    """The number of a frame that is otherwise not in order."""
+    try:
+        value = decode(data)
+    except MalformedError:
+        return None
+    if not isinstance(value, list) or len(value) < 2:
+        return None
+    n = value[1]
+    return n if type(n) is int and 0 <= n <= 0xFFFF_FFFF else None

@@ -1,0 +1,98 @@
+"""Housekeeping: what has come to its end goes. Pure rules over rows, in small steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kurir_server.limits import ACCEPTED_SECOND_KEPT, MAX_UNSETTLED, TIDY_ROWS, UNREAD_DAYS
+from kurir_server.meter import Meter
+from kurir_server.rows import Aged, Moment, Rows, Swept
+from kurir_wire.ids import DAY, HOUR
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Where a round of housekeeping stands: envelopes, then mailboxes, then the other tables."""
+
+    envelopes: tuple[int, int] | None = (-1, 0)
+    mailboxes: int | None = -1
+    table: int = 0
+    key: bytes | int | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the round is over."""
+        return self.envelopes is None and self.mailboxes is None and self.table >= len(Swept)
+
+
+@dataclass(frozen=True, slots=True)
+class Tidied:
+    """What comes next, and the mailboxes that were deleted."""
+
+    next: Step
+    gone: list[int]
+
+
+def tidy(
+    rows: Rows, moment: Moment, meter: Meter, step: Step, read_now: Sequence[int] = ()
+) -> Tidied:
+    """One step.
+
+    :param read_now: mailboxes that somebody has open; they do not count as unread
+    """
+    if step.envelopes is not None:
+        aged = rows.envelopes_after(*step.envelopes, TIDY_ROWS)
+        for envelope in aged:
+            if envelope.expires_hour <= moment.now // HOUR:
+                _expire(rows, moment, meter, envelope)
+        last = (aged[-1].row, aged[-1].n) if len(aged) == TIDY_ROWS else None
+        return Tidied(Step(last, step.mailboxes), [])
+    if step.mailboxes is not None:
+        return _mailboxes(rows, moment, step.mailboxes, frozenset(read_now))
+    table = tuple(Swept)[step.table]
+    key = rows.sweep(table, step.key, TIDY_ROWS, _end(table, moment.now))
+    table_number = step.table if key is not None else step.table + 1
+    return Tidied(Step(None, None, table_number, key), [])
+
+
+def _expire(rows: Rows, moment: Moment, meter: Meter, envelope: Aged) -> None:
+    """Take an envelope away whose time is over. A metered one that its reader got and never
+    settled counts as read without settling; else waiting for its end would be a way not to pay."""
+    mailbox = rows.mailbox_at(envelope.row)
+    taken = rows.take_envelope(envelope.row, envelope.envelope_id)
+    if mailbox is None or taken is None:
+        return
+    mailbox.depth -= 1
+    mailbox.size -= taken.size
+    if taken.charge is not None:
+        meter.settle(rows, moment, taken.charge, None)
+        if taken.n <= mailbox.handed_n:
+            mailbox.debt = min(MAX_UNSETTLED, mailbox.debt + 1)
+    rows.put_counters(mailbox)
+
+
+def _mailboxes(rows: Rows, moment: Moment, after: int, read_now: frozenset[int]) -> Tidied:
+    found = rows.mailboxes_after(after, TIDY_ROWS)
+    hour = moment.now // HOUR
+    gone: list[int] = []
+    for row, keep_until in found:
+        if keep_until > hour:
+            continue
+        if row in read_now:
+            rows.keep_mailbox(row, (moment.now // DAY + UNREAD_DAYS + 1) * (DAY // HOUR))
+            continue
+        rows.delete_mailbox(row)
+        gone.append(row)
+    return Tidied(Step(None, found[-1][0] if len(found) == TIDY_ROWS else None), gone)
+
+
+def _end(table: Swept, now: int) -> int:
+    """Rows that end at or before this go."""
+    match table:
+        case Swept.CARDS:
+            return now // HOUR
+        case Swept.SECONDS:
+            return now - ACCEPTED_SECOND_KEPT
+        case Swept.CHARGES | Swept.USED | Swept.LANES:
+            return now // DAY

@@ -1,0 +1,117 @@
+"""Every limit of the relay, with its reason. Those of the wire are in ``kurir_wire.limits``."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kurir_server.rates import Rate
+from kurir_wire.limits import MAX_FRAME
+
+# Mailboxes
+
+MAX_DEPTH_MAILBOX: Final = 4_096
+"""Envelopes that wait in one mailbox: a lively month with nobody there to read."""
+MAX_BYTES_MAILBOX: Final = 32 * 1_048_576
+"""Bytes that wait in one mailbox, so that a writer with one token cannot fill a disk."""
+UNUSED_HOURS: Final = 24
+"""A mailbox that was never opened goes after a day: creating costs the relay next to nothing."""
+UNREAD_DAYS: Final = 90
+"""A mailbox that nobody has read for so long is abandoned."""
+BORN_HOUR_SLACK: Final = 1
+"""Hours by which a new mailbox's birth may differ from the relay's hour: clocks and full hours."""
+CARD_HOURS: Final = 720
+"""A card left with a mailbox goes after 30 days, which is as long as a card is valid."""
+
+# One connection
+
+MAX_OPEN_MAILBOXES: Final = 1_024
+"""Mailboxes that one connection reads: a person with a thousand contacts still needs only one."""
+MAX_UNACKED: Final = 256
+"""Envelopes handed over and not acknowledged; the rest waits on disk, not in memory."""
+MAX_UNACKED_BYTES: Final = 4 * 1_048_576
+"""The same in bytes: a thousand readers that never acknowledge hold at most 4 GiB in flight."""
+DRAIN_ENVELOPES: Final = 128
+DRAIN_BYTES: Final = 1_048_576
+"""What one read from the store fetches at most: the writer's thread stays free for others."""
+DELIVER_FRAME_BYTES: Final = MAX_FRAME - 65_536
+"""Bytes of bodies in one ``deliver``, leaving room for what stands around them."""
+MAX_OUTSTANDING: Final = 32
+"""Requests of one connection that wait for the disk; then its socket is not read."""
+MAX_OUTBOX_BYTES: Final = 8 * 1_048_576
+"""Bytes that wait to be sent to one client; then its requests wait as well."""
+MAX_BAD_FRAMES: Final = 16
+"""Malformed or unknown frames after which a connection is closed: a broken client stops."""
+HANDSHAKE_SECONDS: Final = 10
+"""A connection that has not become a WebSocket by then is closed."""
+PING_SECONDS: Final = 30
+"""A silent client is asked this often whether it is there, and cut after as long again."""
+CLOSE_SECONDS: Final = 2
+"""How long a closing handshake may take before the socket is dropped."""
+MAX_CONNECTIONS: Final = 20_000
+"""Sockets of one process; its memory at 15 KiB each stays within 300 MiB."""
+
+# Rates: steady per second, and burst
+
+ADDRESS_RATE: Final = Rate(per_second=5.0, burst=100)
+"""Envelopes from one connection to addresses: far above a person, far below a flood."""
+PERSONAL_RATE: Final = Rate(per_second=1_000.0, burst=4_000)
+"""Envelopes from one connection to personal mailboxes: bulk sending over tokens stays slow enough
+that one connection cannot keep a disk busy."""
+CREATE_RATE: Final = Rate(per_second=0.5, burst=1_000)
+"""New mailboxes from one network address (IPv6: one /64). A household needs dozens a year; the
+burst lets a restored or a test device make all of its own at once."""
+DIRECTORY_RATE: Final = Rate(per_second=0.5, burst=30)
+"""``get_business`` from one connection: each takes one-time prekeys away."""
+BUSINESS_RATE: Final = Rate(per_second=1_000.0, burst=2_000)
+"""Charges of one ``platform`` business, by all of its lanes."""
+SMALL_BUSINESS_RATE: Final = Rate(per_second=1.0, burst=10)
+"""Charges of one ``small`` business, which answers one customer at a time."""
+PAIR_RATE: Final = Rate(per_second=1 / 6, burst=45)
+"""Charges into one mailbox: one per 6 s sustained; the burst is a lively dialogue, borrowed from
+the four and a half minutes in which it is earned back."""
+MAX_BUCKETS: Final = 50_000
+"""Rate counters held in memory; full ones are forgotten first, then the oldest."""
+
+# Charges
+
+MAX_UNSETTLED: Final = 8
+"""Metered envelopes handed over from one mailbox without a settlement; then delivery stops."""
+SETTLE_DAYS: Final = 30
+"""A charge settles within so many days of acceptance or never."""
+BEACON_AGE: Final = 86_400
+"""Seconds: the oldest beacon that makes a charge fresh. A retry is recognised before this check."""
+ACCEPTED_SECOND_KEPT: Final = 3_000
+"""Seconds for which the second of acceptance is kept, to repeat a receipt exactly; housekeeping
+runs every minute, so it is gone well within the hour."""
+GRANT_CACHE: Final = 10_000
+"""Checked grants remembered, so that each signature is verified once (84 µs)."""
+
+# Requests about businesses
+
+PAGE_LEAVES: Final = 256
+"""Leaves of one ``settlements_are``: about 160 KiB."""
+
+# Writer and housekeeping
+
+MAX_QUEUE: Final = 4_096
+"""Requests that wait for the writer in all; then no socket is read."""
+MAX_QUEUE_BYTES: Final = 64 * 1_048_576
+"""The same in bytes of bodies, which bounds the memory that writers can take."""
+MAX_BATCH: Final = 1_024
+"""Requests in one transaction: results of a long queue are not held back by its end."""
+MAX_BATCH_BYTES: Final = 8 * 1_048_576
+"""The same in bytes: one commit stays short."""
+TIDY_SECONDS: Final = 60
+"""Pause between two rounds of housekeeping and two truncations of the write-ahead log: an
+acknowledged envelope is gone from all files within about a minute."""
+TIDY_ROWS: Final = 5_000
+"""Rows that one step of housekeeping looks at, so that nobody waits long for it."""
+BUSY_MILLISECONDS: Final = 5_000
+"""How long a transaction waits for another process (``kurir-relay business …``)."""
+
+# Keys
+
+CERT_DAYS: Final = 365
+"""A certificate of the working keys holds for a year; ``kurir-relay renew`` writes a new one."""
+BADGE_DAYS: Final = 365
+"""A badge holds for a year; approving again renews it."""

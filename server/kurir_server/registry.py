@@ -1,0 +1,233 @@
+"""Businesses: registering, prekeys, the directory, proofs, and what a business may fetch."""
+
+from __future__ import annotations
+
+import calendar
+import hmac
+from collections.abc import Sequence
+from typing import Final
+
+from kurir_billing.charge import open_lane
+from kurir_billing.errors import EvidenceError
+from kurir_billing.invoice import head_for, packed_head
+from kurir_billing.leaf import open_leaf
+from kurir_billing.tariffs import DEFAULT_TARIFF
+from kurir_server.keys import RelayKeys
+from kurir_server.limits import PAGE_LEAVES
+from kurir_server.relay import Relay
+from kurir_server.rows import Business, Moment, PreKeyKind, Rows
+from kurir_wire import codes
+from kurir_wire.cards import TIER_NONE, Badge, BusinessCard, Signed, open_business_card
+from kurir_wire.codec import pack, unpack
+from kurir_wire.errors import ExpiredError, MalformedError, SignatureError, WireError
+from kurir_wire.frames import (
+    BusinessIs,
+    GetSettlements,
+    InvoiceIs,
+    Prove,
+    RateCardIs,
+    Register,
+    Result,
+    SettlementsAre,
+    prove_message,
+)
+from kurir_wire.gates import OPEN_GATE
+from kurir_wire.ids import DAY, BusinessId, Hash
+from kurir_wire.limits import MAX_PREKEYS, MAX_TEXT_DETAIL
+from kurir_wire.prekeys import PREKEY_ONE_TIME, EcPreKey, KemPreKey
+from kurir_wire.signing import verify
+
+FIRST_YEAR: Final = 2020
+LAST_YEAR: Final = 9998
+"""Years for which an invoice can be asked: those a calendar can count in days."""
+
+
+class Registry:
+    """The rules about businesses of one relay."""
+
+    def __init__(self, keys: RelayKeys, relay: Relay) -> None:
+        self._keys = keys
+        self._relay = relay
+
+    def register(
+        self, rows: Rows, moment: Moment, nonce: bytes, request: Register
+    ) -> Result | None:
+        """Take the card of a business, new or newer, and make its address."""
+        try:
+            card = open_business_card(request.card, moment.now)
+        except ExpiredError as error:
+            return Result(codes.STALE, _short(error))
+        except SignatureError as error:
+            return Result(codes.NOT_AUTHORISED, _short(error))
+        except WireError as error:
+            return Result(codes.MALFORMED, _short(error))
+        if card.relay_id != self._keys.relay_id:
+            return Result(codes.MALFORMED, "the card is for another relay")
+        address = request.address
+        if address.gate != OPEN_GATE or self._relay.id_of(address) != card.address:
+            return Result(codes.MALFORMED, "the address is not the one that the card names")
+        stored = rows.business(card.business_id)
+        if stored is not None and card.version < stored.version:
+            return Result(codes.STALE, f"version {stored.version} of this card is here already")
+        if stored is not None and card.version == stored.version and stored.card != request.card:
+            return Result(codes.CONFLICT, "this version was used with another card")
+        refusal = self._relay.make(rows, moment, nonce, address)
+        if refusal is not None:
+            return refusal
+        if stored is None or stored.card != request.card:
+            if stored is not None and _card_of(stored).identity != card.identity:
+                rows.drop_prekeys(stored.id)
+            rows.put_business(
+                card.business_id, card.version, request.card, card.expires, DEFAULT_TARIFF
+            )
+        return None
+
+    def prove(self, rows: Rows, moment: Moment, nonce: bytes, request: Prove) -> Result | None:
+        """Whether a connection speaks for a business."""
+        try:
+            lane = open_lane(request.lane, moment.now)
+        except EvidenceError as error:
+            return Result(codes.NOT_AUTHORISED, _short(error))
+        if not hmac.compare_digest(lane.business_id, request.business_id):
+            return Result(codes.NOT_AUTHORISED, "the lane is of another business")
+        if rows.business(lane.business_id) is None:
+            return Result(codes.NOT_AUTHORISED, "this business is not registered here")
+        message = prove_message(self._keys.relay_id, nonce, request.business_id)
+        try:
+            verify(lane.lane_pk, message, request.signature, "the proof")
+        except SignatureError as error:
+            return Result(codes.NOT_AUTHORISED, _short(error))
+        return None
+
+    def put_prekeys(
+        self,
+        rows: Rows,
+        business_id: BusinessId,
+        ec: Sequence[EcPreKey],
+        kem: Sequence[KemPreKey],
+    ) -> Result:
+        """Keep one-time prekeys, all or none. ``left`` in the result: room for more of both."""
+        business = rows.business(business_id)
+        if business is None:
+            return Result(codes.NOT_FOUND, "this business is not registered here")
+        signer = _card_of(business).identity.sign_pk
+        new: list[tuple[PreKeyKind, int, bytes]] = []
+        room = {kind: MAX_PREKEYS - rows.count_prekeys(business_id, kind) for kind in PreKeyKind}
+        try:
+            for kind, prekeys in ((PreKeyKind.EC, ec), (PreKeyKind.KEM, kem)):
+                fresh = self._fresh(rows, business_id, kind, prekeys, signer)
+                room[kind] -= len(fresh)
+                new.extend((kind, key_id, body) for key_id, body in fresh.items())
+        except SignatureError as error:
+            return Result(codes.NOT_AUTHORISED, _short(error))
+        except MalformedError as error:
+            return Result(codes.MALFORMED, _short(error))
+        if min(room.values()) < 0:
+            return Result(codes.TOO_MANY, f"at most {MAX_PREKEYS} of each kind are kept", left=0)
+        for kind, key_id, body in new:
+            rows.add_prekey(business_id, kind, key_id, body)
+        return Result(codes.OK, left=min(room.values()))
+
+    def _fresh(
+        self,
+        rows: Rows,
+        business_id: BusinessId,
+        kind: PreKeyKind,
+        prekeys: Sequence[EcPreKey] | Sequence[KemPreKey],
+        signer: bytes,
+    ) -> dict[int, bytes]:
+        """Those that are not here yet, checked.
+
+        :raises MalformedError: of another kind, or its id stands for another key
+        :raises SignatureError: not signed by the business
+        """
+        fresh: dict[int, bytes] = {}
+        for prekey in prekeys:
+            if prekey.kind != PREKEY_ONE_TIME:
+                raise MalformedError("only one-time prekeys are kept here")
+            body = pack(prekey)
+            stored = fresh.get(prekey.key_id) or rows.prekey(business_id, kind, prekey.key_id)
+            if stored is None:
+                prekey.verify(signer)
+                fresh[prekey.key_id] = body
+            elif stored != body:
+                raise MalformedError("a prekey's id was used for another key")
+        return fresh
+
+    def get_business(
+        self, rows: Rows, moment: Moment, n: int, business_id: BusinessId
+    ) -> BusinessIs | Result:
+        """The card, the badge, and one one-time prekey of each kind, which is removed."""
+        business = rows.business(business_id)
+        if business is None or moment.now >= business.expires:
+            return Result(codes.NOT_FOUND, "there is no such business, or its card has expired")
+        ec = rows.take_prekey(business_id, PreKeyKind.EC)
+        kem = rows.take_prekey(business_id, PreKeyKind.KEM)
+        return BusinessIs(
+            n,
+            business.card,
+            _badge_of(business, moment.now),
+            unpack(ec, EcPreKey) if ec else None,
+            unpack(kem, KemPreKey) if kem else None,
+        )
+
+    def rate_card(
+        self, rows: Rows, moment: Moment, n: int, card_hash: Hash | None
+    ) -> RateCardIs | Result:
+        """A rate card: the one in force, or a named one."""
+        if card_hash is None:
+            stored = rows.rate_card_in_force(moment.now)
+        else:
+            stored = rows.rate_card(card_hash)
+        if stored is None:
+            return Result(codes.NOT_FOUND, "there is no such rate card")
+        return RateCardIs(n, stored.card)
+
+    def settlements(
+        self, rows: Rows, moment: Moment, business_id: BusinessId, request: GetSettlements
+    ) -> SettlementsAre | Result:
+        """Settled charges of a day that is over, in order of their hash, so that neither the order
+        nor the hour in which customers read can be told."""
+        if request.day >= moment.now // DAY:
+            return Result(codes.NOT_FOUND, "this day is not over yet")
+        leaves = rows.leaves(business_id, request.day, Hash(request.after), PAGE_LEAVES + 1)
+        return SettlementsAre(request.n, leaves[:PAGE_LEAVES], len(leaves) > PAGE_LEAVES)
+
+    def invoice(
+        self, rows: Rows, moment: Moment, business_id: BusinessId, n: int, month: int
+    ) -> InvoiceIs | Result:
+        """The signed head of a month's invoice, through yesterday or the end of the month."""
+        year, number = divmod(month, 100)
+        if not (FIRST_YEAR <= year <= LAST_YEAR and 1 <= number <= 12):
+            return Result(codes.NOT_FOUND, "a month is written as year * 100 + month")
+        first = calendar.timegm((year, number, 1, 0, 0, 0)) // DAY
+        last = first + calendar.monthrange(year, number)[1] - 1
+        through = min(last, moment.now // DAY - 1)
+        if through < first:
+            return Result(codes.NOT_FOUND, "no day of this month is over yet")
+        leaves = (open_leaf(leaf) for leaf in rows.leaves_of_days(business_id, first, through))
+        head = head_for(business_id, month, through, leaves, self._keys.relay_id)
+        return InvoiceIs(n, packed_head(self._keys.invoice(head)))
+
+
+def _card_of(business: Business) -> BusinessCard:
+    """The stored card, which was checked when it came."""
+    return unpack(unpack(business.card, Signed).body, BusinessCard)
+
+
+def _badge_of(business: Business, now: int) -> Badge | None:
+    if (
+        business.tier == TIER_NONE
+        or business.legal_name is None
+        or business.badge_not_after is None
+        or business.badge_signature is None
+        or now >= business.badge_not_after
+    ):
+        return None
+    return Badge(
+        business.tier, business.legal_name, business.badge_not_after, business.badge_signature
+    )
+
+
+def _short(error: Exception) -> str:
+    return str(error)[:MAX_TEXT_DETAIL]

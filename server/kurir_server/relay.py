@@ -1,0 +1,375 @@
+"""Mailboxes: the rules of making, opening, writing, handing over, acknowledging and deleting.
+
+Each method is one request's work inside a transaction, in the store's thread. It returns results
+and facts; nothing is told to anyone before the commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kurir_billing.charge import open_charge
+from kurir_server.keys import RelayKeys
+from kurir_server.limits import (
+    BORN_HOUR_SLACK,
+    CARD_HOURS,
+    MAX_BYTES_MAILBOX,
+    MAX_DEPTH_MAILBOX,
+    MAX_UNSETTLED,
+    UNREAD_DAYS,
+    UNUSED_HOURS,
+)
+from kurir_server.meter import Judged, Meter
+from kurir_server.rows import Mailbox, Moment, Rows
+from kurir_wire import codes
+from kurir_wire.errors import MalformedError, SignatureError
+from kurir_wire.frames import (
+    Ack,
+    Delivery,
+    NewMailbox,
+    Opening,
+    Result,
+    Submission,
+    check_bucket,
+    create_message,
+    open_message,
+)
+from kurir_wire.gates import OPEN_GATE, opens, token_gate
+from kurir_wire.ids import DAY, HOUR, EnvelopeId, Hash, MailboxId, mailbox_id_of
+from kurir_wire.limits import ADDRESS_BUCKETS
+from kurir_wire.signing import verify
+
+NO_MAILBOX = Result(codes.NO_MAILBOX, "there is no such mailbox, or this does not open it")
+NOT_AUTHORISED = Result(
+    codes.NOT_AUTHORISED, "the signature is not the mailbox's, or was made for another connection"
+)
+FULL = Result(codes.FULL, "the mailbox holds as much as it may; retry when it has been read")
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A mailbox that a connection may read from now on. ``newest_n``: the last number given out;
+    ``waiting``: how many envelopes the reader can expect if it settles as it reads."""
+
+    row: int
+    mailbox_id: MailboxId
+    newest_n: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An envelope that was accepted; ``delivery`` is missing for a metered one, which is handed
+    over only after its number is on disk."""
+
+    row: int
+    n: int
+    delivery: Delivery | None
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """One result per envelope, and what arrived."""
+
+    results: list[Result | None]
+    arrivals: list[Arrival]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What waits in one mailbox. ``up_to``: everything to this number is in it or gone;
+    ``blocked``: nothing comes before a settlement, or ever."""
+
+    row: int
+    deliveries: list[Delivery]
+    up_to: int
+    blocked: bool
+
+
+class Relay:
+    """The mailbox rules of one relay."""
+
+    def __init__(self, keys: RelayKeys, meter: Meter) -> None:
+        self._keys = keys
+        self._meter = meter
+
+    # Making and opening
+
+    def create(
+        self, rows: Rows, moment: Moment, nonce: bytes, mailboxes: Sequence[NewMailbox]
+    ) -> list[Result | None]:
+        """Make mailboxes; one that exists is made again with success."""
+        results: list[Result | None] = []
+        for new in mailboxes:
+            if opens(OPEN_GATE, Hash(new.gate)):
+                detail = "an address is made by registering a business"
+                results.append(Result(codes.NOT_AUTHORISED, detail))
+            else:
+                results.append(self.make(rows, moment, nonce, new))
+        return results
+
+    def make(self, rows: Rows, moment: Moment, nonce: bytes, new: NewMailbox) -> Result | None:
+        """Make one mailbox, whatever its gate."""
+        message = create_message(self._keys.relay_id, nonce, new.gate, new.born_hour)
+        try:
+            verify(new.read_pk, message, new.signature, "the mailbox")
+        except SignatureError:
+            return NOT_AUTHORISED
+        mailbox_id = self.id_of(new)
+        if rows.mailbox(mailbox_id) is not None:
+            return None
+        hour = moment.now // HOUR
+        if abs(new.born_hour - hour) > BORN_HOUR_SLACK:
+            return Result(codes.STALE, "the hour of birth is not the present hour")
+        rows.add_mailbox(mailbox_id, new.read_pk, Hash(new.gate), hour + UNUSED_HOURS + 1)
+        return None
+
+    def id_of(self, new: NewMailbox) -> MailboxId:
+        """The id that follows from a new mailbox's fields."""
+        return mailbox_id_of(self._keys.relay_id, new.read_pk, Hash(new.gate), new.born_hour)
+
+    def open(
+        self, rows: Rows, moment: Moment, nonce: bytes, mailboxes: Sequence[Opening]
+    ) -> list[Opened | Result]:
+        """Check who may read."""
+        opened: list[Opened | Result] = []
+        for opening in mailboxes:
+            mailbox = rows.mailbox(MailboxId(opening.mailbox_id))
+            if mailbox is None:
+                opened.append(NOT_AUTHORISED)
+                continue
+            message = open_message(self._keys.relay_id, nonce, mailbox.id)
+            try:
+                verify(mailbox.read_pk, message, opening.signature, "the proof")
+            except SignatureError:
+                opened.append(NOT_AUTHORISED)
+                continue
+            self._keep(rows, moment, mailbox)
+            waiting = rows.count_waiting(mailbox.row, moment.now // HOUR)
+            if mailbox.debt >= MAX_UNSETTLED:
+                waiting = rows.count_handed(mailbox.row, mailbox.handed_n)
+            opened.append(Opened(mailbox.row, mailbox.id, mailbox.next_n - 1, waiting))
+        return opened
+
+    def delete(self, rows: Rows, mailboxes: Sequence[int]) -> None:
+        """Delete mailboxes that the connection has opened, with all that waits in them."""
+        for row in mailboxes:
+            rows.delete_mailbox(row)
+
+    # Writing
+
+    def submit(
+        self, rows: Rows, moment: Moment, submissions: Sequence[Submission | Result]
+    ) -> Submitted:
+        """Take envelopes.
+
+        :param submissions: a result stands for one that was refused before it came here
+        """
+        results: list[Result | None] = []
+        arrivals: list[Arrival] = []
+        found: dict[bytes, Mailbox | None] = {}
+        changed: dict[int, Mailbox] = {}
+        for entry in submissions:
+            if isinstance(entry, Result):
+                results.append(entry)
+                continue
+            if entry.mailbox_id not in found:
+                found[entry.mailbox_id] = rows.mailbox(MailboxId(entry.mailbox_id))
+            mailbox = found[entry.mailbox_id]
+            result, taken = self._take(rows, moment, mailbox, entry)
+            results.append(result)
+            if taken is not None and mailbox is not None:
+                arrivals.append(taken)
+                changed[mailbox.row] = mailbox
+        for mailbox in changed.values():
+            rows.put_counters(mailbox)
+        return Submitted(results, arrivals)
+
+    def _take(
+        self, rows: Rows, moment: Moment, mailbox: Mailbox | None, entry: Submission
+    ) -> tuple[Result | None, Arrival | None]:
+        try:
+            check_bucket(entry.body)
+        except MalformedError as error:
+            return Result(codes.MALFORMED, str(error)), None
+        if entry.charge is not None:
+            if entry.token is not None:
+                return Result(codes.MALFORMED, "an envelope has a token or a charge"), None
+            return self._take_metered(rows, moment, mailbox, entry)
+        if mailbox is None:
+            return NO_MAILBOX, None
+        shown = OPEN_GATE if entry.token is None else token_gate(entry.token)
+        if not opens(mailbox.gate, shown):
+            return NO_MAILBOX, None
+        if entry.token is None and len(entry.body) not in ADDRESS_BUCKETS:
+            detail = f"a body for an address has one of the lengths {ADDRESS_BUCKETS}"
+            return Result(codes.MALFORMED, detail), None
+        if self._is_full(mailbox, entry):
+            stored = rows.envelope_body(mailbox.row, EnvelopeId(entry.envelope_id))
+            return (None if stored == entry.body else FULL), None
+        n = self._write(rows, moment, mailbox, entry, None)
+        if n is None:
+            stored = rows.envelope_body(mailbox.row, EnvelopeId(entry.envelope_id))
+            if stored == entry.body:
+                return None, None
+            return Result(codes.CONFLICT, "this envelope id was used with another body"), None
+        delivery = Delivery(entry.mailbox_id, entry.envelope_id, entry.body)
+        return None, Arrival(mailbox.row, n, delivery)
+
+    def _take_metered(
+        self,
+        rows: Rows,
+        moment: Moment,
+        mailbox: Mailbox | None,
+        entry: Submission,
+    ) -> tuple[Result | None, Arrival | None]:
+        judged = self._meter.judge(rows, moment, mailbox, entry)
+        if not isinstance(judged, Judged) or mailbox is None:
+            return (judged if isinstance(judged, Result) else NO_MAILBOX), None
+        if self._is_full(mailbox, entry):
+            return FULL, None
+        n = self._write(rows, moment, mailbox, entry, judged.hash)
+        if n is None:
+            return Result(codes.CONFLICT, "this envelope id was used before"), None
+        receipt = self._meter.record(rows, moment, mailbox, judged)
+        return receipt, Arrival(mailbox.row, n, None)
+
+    def _is_full(self, mailbox: Mailbox, entry: Submission) -> bool:
+        return (
+            mailbox.depth >= MAX_DEPTH_MAILBOX or mailbox.size + len(entry.body) > MAX_BYTES_MAILBOX
+        )
+
+    def _write(
+        self, rows: Rows, moment: Moment, mailbox: Mailbox, entry: Submission, charge: Hash | None
+    ) -> int | None:
+        """:returns: its number in the mailbox, or ``None`` if the envelope id is there already"""
+        expires = -(-(moment.now + entry.life * HOUR) // HOUR)
+        n = mailbox.next_n
+        envelope_id = EnvelopeId(entry.envelope_id)
+        if not rows.add_envelope(mailbox.row, n, envelope_id, expires, charge, entry.body):
+            return None
+        mailbox.next_n += 1
+        mailbox.depth += 1
+        mailbox.size += len(entry.body)
+        return n
+
+    # Handing over
+
+    def fetch(
+        self,
+        rows: Rows,
+        moment: Moment,
+        wanted: Sequence[tuple[int, int]],
+        count: int,
+        size: int,
+    ) -> list[Batch]:
+        """What waits in some mailboxes, each from after a number, ``count`` envelopes or ``size``
+        bytes at most in all (and at least one)."""
+        batches: list[Batch] = []
+        for row, after in wanted:
+            if count <= 0 or size <= 0:
+                break
+            mailbox = rows.mailbox_at(row)
+            if mailbox is None:
+                batches.append(Batch(row, [], after, blocked=True))
+                continue
+            batch = self._fetch_one(rows, moment, mailbox, after, count, size)
+            count -= len(batch.deliveries)
+            size -= sum(len(delivery.body) for delivery in batch.deliveries)
+            batches.append(batch)
+        return batches
+
+    def _fetch_one(
+        self, rows: Rows, moment: Moment, mailbox: Mailbox, after: int, count: int, size: int
+    ) -> Batch:
+        deliveries: list[Delivery] = []
+        up_to, handed, room = mailbox.next_n - 1, mailbox.handed_n, -1
+        blocked = False
+        for envelope in rows.waiting(mailbox.row, after, moment.now // HOUR):
+            if len(deliveries) >= count or size <= 0:
+                up_to = after
+                break
+            label = None
+            if envelope.charge is not None:
+                if room < 0:
+                    unsettled = mailbox.debt + rows.count_handed(mailbox.row, mailbox.handed_n)
+                    room = max(0, MAX_UNSETTLED - unsettled)
+                if envelope.n > handed:
+                    if room == 0:
+                        up_to, blocked = after, True
+                        break
+                    room -= 1
+                    handed = envelope.n
+                label = open_charge(envelope.charge).label()
+            deliveries.append(Delivery(mailbox.id, envelope.envelope_id, envelope.body, label))
+            size -= len(envelope.body)
+            after = envelope.n
+        if handed != mailbox.handed_n:
+            mailbox.handed_n = handed
+            rows.put_counters(mailbox)
+        return Batch(mailbox.row, deliveries, up_to, blocked)
+
+    def ack(
+        self, rows: Rows, moment: Moment, acks: Sequence[tuple[int | None, Ack]]
+    ) -> list[Result | None]:
+        """Remove envelopes, settling metered ones.
+
+        :param acks: with the row of the mailbox, or ``None`` if the connection did not open it
+        """
+        results: list[Result | None] = []
+        mailboxes: dict[int, Mailbox | None] = {}
+        for row, ack in acks:
+            if row is None:
+                results.append(NOT_AUTHORISED)
+                continue
+            if row not in mailboxes:
+                mailboxes[row] = rows.mailbox_at(row)
+            mailbox = mailboxes[row]
+            results.append(self._ack_one(rows, moment, mailbox, ack) if mailbox else None)
+        for mailbox in mailboxes.values():
+            if mailbox is not None:
+                rows.put_counters(mailbox)
+                self._keep(rows, moment, mailbox)
+        return results
+
+    def _ack_one(self, rows: Rows, moment: Moment, mailbox: Mailbox, ack: Ack) -> Result | None:
+        taken = rows.take_envelope(mailbox.row, EnvelopeId(ack.envelope_id))
+        if taken is None:
+            return None
+        mailbox.depth -= 1
+        mailbox.size -= taken.size
+        if taken.charge is None:
+            return None
+        if self._meter.settle(rows, moment, taken.charge, ack.secret):
+            mailbox.debt = max(0, mailbox.debt - 1)
+            return None
+        mailbox.debt = min(MAX_UNSETTLED, mailbox.debt + 1)
+        left = MAX_UNSETTLED - mailbox.debt
+        return Result(codes.OK, "removed without settling", left=left)
+
+    # Cards
+
+    def put_card(self, rows: Rows, moment: Moment, row: int, card: bytes) -> Result | None:
+        """Leave a card with a mailbox that the connection has opened."""
+        if rows.mailbox_at(row) is None:
+            return NO_MAILBOX
+        rows.put_card(row, card, moment.now // HOUR + CARD_HOURS)
+        return None
+
+    def get_card(
+        self, rows: Rows, moment: Moment, mailbox_id: MailboxId, token: bytes
+    ) -> bytes | Result:
+        """The card that waits with a mailbox, for whoever has its token."""
+        mailbox = rows.mailbox(mailbox_id)
+        if mailbox is None or not opens(mailbox.gate, token_gate(token)):
+            return NO_MAILBOX
+        card = rows.card(mailbox.row, moment.now // HOUR)
+        return card or Result(codes.NOT_FOUND, "no card waits with this mailbox")
+
+    def _keep(self, rows: Rows, moment: Moment, mailbox: Mailbox) -> None:
+        """The mailbox was read today; whole days only, and at most one write a day."""
+        keep_until = (moment.now // DAY + UNREAD_DAYS + 1) * (DAY // HOUR)
+        if keep_until > mailbox.keep_until:
+            rows.keep_mailbox(mailbox.row, keep_until)
+            mailbox.keep_until = keep_until

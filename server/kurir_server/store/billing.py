@@ -1,0 +1,99 @@
+"""SQL for charges, lanes and leaves, and the sweep of rows that carry their own end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kurir_server.rows import StoredCharge, Swept
+from kurir_server.store.mailboxes import Database
+from kurir_wire.ids import BusinessId, Hash
+
+
+class BillingRows:
+    """The part of :class:`~kurir_server.rows.Rows` about charges, and housekeeping."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def minute(self) -> int:
+        found = self._db.execute("SELECT value FROM meta WHERE key = 'minute'").fetchone()
+        return int(found[0])
+
+    def set_minute(self, minute: int) -> None:
+        self._db.execute("UPDATE meta SET value = ? WHERE key = 'minute'", (str(minute),))
+
+    def charge(self, charge: Hash) -> StoredCharge | None:
+        found = self._db.execute(
+            "SELECT accepted_hour, private_hash, body FROM charges WHERE hash = ?", (charge,)
+        ).fetchone()
+        return StoredCharge(*found) if found else None
+
+    def add_charge(
+        self, charge: Hash, accepted_hour: int, private_hash: Hash, body: bytes, until_day: int
+    ) -> None:
+        self._db.execute(
+            "INSERT INTO charges VALUES (?, ?, ?, ?, ?)",
+            (charge, until_day, accepted_hour, private_hash, body),
+        )
+
+    def close_charge(self, charge: Hash) -> None:
+        self._db.execute(
+            "UPDATE charges SET private_hash = NULL, body = NULL WHERE hash = ?", (charge,)
+        )
+
+    def accepted_second(self, charge: Hash) -> int | None:
+        found = self._db.execute(
+            "SELECT second FROM accepted_seconds WHERE charge = ?", (charge,)
+        ).fetchone()
+        return int(found[0]) if found else None
+
+    def add_accepted_second(self, charge: Hash, second: int) -> None:
+        self._db.execute("INSERT INTO accepted_seconds VALUES (?, ?)", (charge, second))
+
+    def is_used(self, tag: bytes) -> bool:
+        found = self._db.execute("SELECT 1 FROM used_envelopes WHERE tag = ?", (tag,)).fetchone()
+        return found is not None
+
+    def use(self, tag: bytes, until_day: int) -> None:
+        self._db.execute("INSERT INTO used_envelopes VALUES (?, ?)", (tag, until_day))
+
+    def lane_seq(self, lane_pk: bytes) -> int | None:
+        found = self._db.execute("SELECT seq FROM lanes WHERE lane_pk = ?", (lane_pk,)).fetchone()
+        return int(found[0]) if found else None
+
+    def set_lane_seq(self, lane_pk: bytes, seq: int, until_day: int) -> None:
+        self._db.execute("INSERT OR REPLACE INTO lanes VALUES (?, ?, ?)", (lane_pk, until_day, seq))
+
+    def add_leaf(self, business_id: BusinessId, day: int, charge: Hash, leaf: bytes) -> None:
+        self._db.execute("INSERT INTO leaves VALUES (?, ?, ?, ?)", (business_id, day, charge, leaf))
+
+    def leaves(self, business_id: BusinessId, day: int, after: Hash, limit: int) -> list[bytes]:
+        found = self._db.execute(
+            """SELECT leaf FROM leaves WHERE business = ? AND settled_day = ? AND charge > ?
+            ORDER BY charge LIMIT ?""",
+            (business_id, day, after, limit),
+        )
+        return [values[0] for values in found]
+
+    def leaves_of_days(
+        self, business_id: BusinessId, first_day: int, last_day: int
+    ) -> Iterator[bytes]:
+        for values in self._db.execute(
+            "SELECT leaf FROM leaves WHERE business = ? AND settled_day BETWEEN ? AND ?",
+            (business_id, first_day, last_day),
+        ):
+            yield values[0]
+
+    def sweep(
+        self, table: Swept, after: bytes | int | None, limit: int, end: int
+    ) -> bytes | int | None:
+        name, key, column = table.value  # constants of our own, so this is no injection
+        where = f"WHERE {key} > ?" if after is not None else "WHERE ? IS NULL"
+        seen = self._db.execute(
+            f"SELECT {key}, {column} FROM {name} {where} ORDER BY {key} LIMIT ?",  # noqa: S608
+            (after, limit),
+        ).fetchall()
+        for row_key, row_end in seen:
+            if row_end <= end:
+                self._db.execute(f"DELETE FROM {name} WHERE {key} = ?", (row_key,))  # noqa: S608
+        return seen[-1][0] if len(seen) == limit else None

@@ -1,0 +1,103 @@
+"""SQL for businesses, their one-time prekeys, and rate cards."""
+
+from __future__ import annotations
+
+from kurir_server.rows import Business, PreKeyKind, StoredRateCard
+from kurir_server.store.mailboxes import Database
+from kurir_wire.ids import BusinessId, Hash
+
+_BUSINESS = """SELECT id, version, card, expires, tier, tariff, legal_name, badge_not_after,
+    badge_signature FROM businesses """
+_RATE_CARD = "SELECT version, hash, effective_from, card FROM rate_cards "
+
+
+class BusinessRows:
+    """The part of :class:`~kurir_server.rows.Rows` about businesses and prices."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def business(self, business_id: BusinessId) -> Business | None:
+        found = self._db.execute(_BUSINESS + "WHERE id = ?", (business_id,)).fetchone()
+        return Business(*found) if found else None
+
+    def businesses(self) -> list[Business]:
+        return [Business(*found) for found in self._db.execute(_BUSINESS + "ORDER BY id")]
+
+    def put_business(
+        self, business_id: BusinessId, version: int, card: bytes, expires: int, tariff: str
+    ) -> None:
+        self._db.execute(
+            """INSERT INTO businesses VALUES (?, ?, ?, ?, 0, ?, NULL, NULL, NULL)
+            ON CONFLICT (id) DO UPDATE SET version = excluded.version, card = excluded.card,
+                expires = excluded.expires""",
+            (business_id, version, card, expires, tariff),
+        )
+
+    def put_badge(
+        self,
+        business_id: BusinessId,
+        tier: int,
+        tariff: str,
+        legal_name: str | None,
+        not_after: int | None,
+        signature: bytes | None,
+    ) -> None:
+        self._db.execute(
+            """UPDATE businesses SET tier = ?, tariff = ?, legal_name = ?, badge_not_after = ?,
+            badge_signature = ? WHERE id = ?""",
+            (tier, tariff, legal_name, not_after, signature, business_id),
+        )
+
+    def prekey(self, business_id: BusinessId, kind: PreKeyKind, key_id: int) -> bytes | None:
+        found = self._db.execute(
+            "SELECT body FROM prekeys WHERE business = ? AND kind = ? AND key_id = ?",
+            (business_id, kind.value, key_id),
+        ).fetchone()
+        return found[0] if found else None
+
+    def add_prekey(
+        self, business_id: BusinessId, kind: PreKeyKind, key_id: int, body: bytes
+    ) -> None:
+        self._db.execute(
+            "INSERT INTO prekeys VALUES (?, ?, ?, ?)", (business_id, kind.value, key_id, body)
+        )
+
+    def count_prekeys(self, business_id: BusinessId, kind: PreKeyKind) -> int:
+        found = self._db.execute(
+            "SELECT count(*) FROM prekeys WHERE business = ? AND kind = ?",
+            (business_id, kind.value),
+        ).fetchone()
+        return int(found[0])
+
+    def take_prekey(self, business_id: BusinessId, kind: PreKeyKind) -> bytes | None:
+        found = self._db.execute(
+            """DELETE FROM prekeys WHERE business = ?1 AND kind = ?2 AND key_id =
+            (SELECT min(key_id) FROM prekeys WHERE business = ?1 AND kind = ?2) RETURNING body""",
+            (business_id, kind.value),
+        ).fetchone()
+        return found[0] if found else None
+
+    def drop_prekeys(self, business_id: BusinessId) -> None:
+        self._db.execute("DELETE FROM prekeys WHERE business = ?", (business_id,))
+
+    def rate_card(self, card_hash: Hash) -> StoredRateCard | None:
+        found = self._db.execute(_RATE_CARD + "WHERE hash = ?", (card_hash,)).fetchone()
+        return StoredRateCard(*found) if found else None
+
+    def rate_card_in_force(self, now: int) -> StoredRateCard | None:
+        found = self._db.execute(
+            _RATE_CARD + "WHERE effective_from <= ? ORDER BY version DESC LIMIT 1", (now,)
+        ).fetchone()
+        return StoredRateCard(*found) if found else None
+
+    def rate_cards(self) -> list[StoredRateCard]:
+        return [
+            StoredRateCard(*found) for found in self._db.execute(_RATE_CARD + "ORDER BY version")
+        ]
+
+    def add_rate_card(self, card: StoredRateCard) -> None:
+        self._db.execute(
+            "INSERT INTO rate_cards VALUES (?, ?, ?, ?)",
+            (card.version, card.hash, card.effective_from, card.card),
+        )

@@ -1,0 +1,108 @@
+"""The tables of the relay, as plain SQL.
+
+No table has a row order that ties unrelated mailboxes: keys are random or hashes, and ``n`` counts
+within one mailbox. Ends are whole hours or days. The one finer time, ``accepted_seconds.second``,
+is erased within the hour. docs/_relay.md lists every column with purpose and retention.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+SCHEMA_VERSION: Final = 1
+
+SCHEMA: Final = """
+CREATE TABLE meta (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE mailboxes (
+    row INTEGER PRIMARY KEY,
+    id BLOB NOT NULL UNIQUE,
+    read_pk BLOB NOT NULL,
+    gate BLOB NOT NULL,
+    next_n INTEGER NOT NULL,
+    depth INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    debt INTEGER NOT NULL,
+    handed_n INTEGER NOT NULL,
+    keep_until INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE envelopes (
+    mailbox INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    id BLOB NOT NULL,
+    expires_hour INTEGER NOT NULL,
+    charge BLOB,
+    body BLOB NOT NULL,
+    PRIMARY KEY (mailbox, n)
+) WITHOUT ROWID, STRICT;
+CREATE UNIQUE INDEX envelopes_by_id ON envelopes (mailbox, id);
+
+CREATE TABLE cards (
+    mailbox INTEGER PRIMARY KEY,
+    expires_hour INTEGER NOT NULL,
+    card BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE businesses (
+    id BLOB PRIMARY KEY,
+    version INTEGER NOT NULL,
+    card BLOB NOT NULL,
+    expires INTEGER NOT NULL,
+    tier INTEGER NOT NULL,
+    tariff TEXT NOT NULL,
+    legal_name TEXT,
+    badge_not_after INTEGER,
+    badge_signature BLOB
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE prekeys (
+    business BLOB NOT NULL,
+    kind INTEGER NOT NULL,
+    key_id INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    PRIMARY KEY (business, kind, key_id)
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE charges (
+    hash BLOB PRIMARY KEY,
+    until_day INTEGER NOT NULL,
+    accepted_hour INTEGER NOT NULL,
+    private_hash BLOB,
+    body BLOB
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE accepted_seconds (
+    charge BLOB PRIMARY KEY,
+    second INTEGER NOT NULL
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE used_envelopes (
+    tag BLOB PRIMARY KEY,
+    until_day INTEGER NOT NULL
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE lanes (
+    lane_pk BLOB PRIMARY KEY,
+    until_day INTEGER NOT NULL,
+    seq INTEGER NOT NULL
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE leaves (
+    business BLOB NOT NULL,
+    settled_day INTEGER NOT NULL,
+    charge BLOB NOT NULL,
+    leaf BLOB NOT NULL,
+    PRIMARY KEY (business, settled_day, charge)
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE rate_cards (
+    version INTEGER PRIMARY KEY,
+    hash BLOB NOT NULL UNIQUE,
+    effective_from INTEGER NOT NULL,
+    card BLOB NOT NULL
+) STRICT;
+"""

@@ -1,0 +1,39 @@
+"""What the rules hand to the writer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kurir_server.rows import Moment, Rows
+from kurir_wire import codes
+from kurir_wire.frames import Result
+
+RETRY_SECONDS: Final = 5
+"""When to try again after the disk failed: soon, since an operator may just have made room."""
+UNAVAILABLE: Final = Result(
+    codes.UNAVAILABLE,
+    "the relay cannot write to its disk at present; nothing was accepted",
+    RETRY_SECONDS,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Nothing of a job holds: the transaction was not committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One request's work.
+
+    ``run`` is called in the store's thread inside a transaction; ``done`` in the event loop, after
+    the commit, with what ``run`` returned, or with :class:`Failed`. ``weight`` in bytes.
+    ``barrier``: the connection's next frame waits, because this one changes what it may do.
+    """
+
+    run: Callable[[Rows, Moment], Any]
+    done: Callable[[Any], None]
+    weight: int = 0
+    barrier: bool = False

@@ -1,0 +1,499 @@
+"""A relay of one's own, a client that speaks frames, and actors that sign: for tests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from nacl import bindings
+from websockets.asyncio.client import ClientConnection, connect
+
+from kurir_billing.charge import (
+    Charge,
+    Lane,
+    Line,
+    Receipt,
+    Refusal,
+    charge_hash,
+    charge_message,
+    lane_message,
+    lock_of,
+    open_receipt,
+    open_refusal,
+    packed,
+)
+from kurir_billing.grant import Grant, grant_message
+from kurir_billing.kinds import Category, Class, GrantKind
+from kurir_billing.ratecard import bundled, canonical, rate_card_hash
+from kurir_wire.beacons import Beacon
+from kurir_wire.cards import (
+    ENVELOPE_KEY_BYTES,
+    BusinessCard,
+    business_card_message,
+    signed_card,
+)
+from kurir_wire.codec import pack
+from kurir_wire.frames import (
+    Ack,
+    Acks,
+    BeaconIs,
+    Create,
+    Deliver,
+    Delivery,
+    Error,
+    GetBeacon,
+    NewMailbox,
+    Open,
+    Opening,
+    Prove,
+    Push,
+    Register,
+    Request,
+    Result,
+    Results,
+    Submission,
+    Submit,
+    Welcome,
+    create_message,
+    decode_push,
+    encode,
+    open_message,
+    prove_message,
+)
+from kurir_wire.gates import OPEN_GATE, payer_gate, token_gate
+from kurir_wire.ids import (
+    DAY,
+    HOUR,
+    NO_HASH,
+    BusinessId,
+    EnvelopeId,
+    Hash,
+    MailboxId,
+    RelayId,
+    business_id_of,
+    mailbox_id_of,
+)
+from kurir_wire.limits import MAX_FRAME, SUBPROTOCOL
+from kurir_wire.prekeys import (
+    KEM_PUBLIC_BYTES,
+    PREKEY_LAST_RESORT,
+    PREKEY_ONE_TIME,
+    PREKEY_SIGNED,
+    EcPreKey,
+    IdentityPublic,
+    KemPreKey,
+    ec_prekey_message,
+    identity_binding,
+    kem_prekey_message,
+)
+
+ROOT = Path(__file__).parents[2]
+MARKET = "ID"
+PushT = TypeVar("PushT")
+CARD_HASH = rate_card_hash(canonical(bundled()))
+"""The bundled rate card, as ``kurir-relay init`` installs it."""
+
+
+def body(size: int = 2_048) -> bytes:
+    """A sealed body, as far as a relay can tell."""
+    return secrets.token_bytes(size)
+
+
+class Key:
+    """A signing key."""
+
+    def __init__(self) -> None:
+        self.public, self._secret = bindings.crypto_sign_keypair()
+
+    def sign(self, message: bytes) -> bytes:
+        return bindings.crypto_sign(message, self._secret)[:64]
+
+
+@dataclass
+class Box:
+    """A mailbox and the key that reads it."""
+
+    relay_id: RelayId
+    gate: Hash
+    born_hour: int
+    key: Key = field(default_factory=Key)
+    token: bytes | None = None
+
+    @classmethod
+    def personal(cls, relay_id: RelayId, now: int) -> Box:
+        token = secrets.token_bytes(32)
+        return cls(relay_id, token_gate(token), now // HOUR, token=token)
+
+    @property
+    def id(self) -> MailboxId:
+        return mailbox_id_of(self.relay_id, self.key.public, self.gate, self.born_hour)
+
+    def new(self, nonce: bytes) -> NewMailbox:
+        message = create_message(self.relay_id, nonce, self.gate, self.born_hour)
+        return NewMailbox(self.key.public, self.gate, self.born_hour, self.key.sign(message))
+
+    def opening(self, nonce: bytes) -> Opening:
+        return Opening(self.id, self.key.sign(open_message(self.relay_id, nonce, self.id)))
+
+    def grant(self, business_id: BusinessId, beacon: Beacon) -> Grant:
+        message = grant_message(
+            self.relay_id, business_id, self.id, GrantKind.SERVICE, beacon.minute, beacon.nonce
+        )
+        signature = self.key.sign(message)
+        return Grant(GrantKind.SERVICE, beacon.minute, beacon.nonce, NO_HASH, signature)
+
+    def write(self, size: int = 2_048, envelope_id: bytes | None = None) -> Submission:
+        return Submission(
+            self.id, envelope_id or secrets.token_bytes(16), body(size), 24, self.token
+        )
+
+
+@dataclass
+class Signed:
+    """A charge on its way, with what it commits to."""
+
+    submission: Submission
+    charge: Charge
+    hash: Hash
+    secret: bytes
+
+
+class Shop:
+    """A business: root, identity, lane and address."""
+
+    def __init__(self, relay_id: RelayId, now: int) -> None:
+        self.relay_id = relay_id
+        self.root, self.identity, self.lane_key = Key(), Key(), Key()
+        self.address = Box(relay_id, OPEN_GATE, now // HOUR)
+        self.seq = 0
+        self.issued = now
+        self.lane = self.enrol(now + 30 * DAY)
+
+    @property
+    def id(self) -> BusinessId:
+        return business_id_of(self.root.public)
+
+    def enrol(self, until: int) -> Lane:
+        signature = self.root.sign(lane_message(self.id, self.lane_key.public, until))
+        return Lane(self.root.public, self.lane_key.public, until, signature)
+
+    def card(self, version: int = 1, name: str = "Metro Bus") -> bytes:
+        dh = secrets.token_bytes(32)
+        identity = IdentityPublic(
+            self.identity.public, dh, self.identity.sign(identity_binding(dh))
+        )
+        card = BusinessCard(
+            version,
+            self.relay_id,
+            self.root.public,
+            name,
+            self.address.id,
+            secrets.token_bytes(ENVELOPE_KEY_BYTES),
+            identity,
+            self.ec(0, PREKEY_SIGNED),
+            self.kem(0, PREKEY_LAST_RESORT),
+            self.issued,
+            self.issued + 30 * DAY,
+        )
+        packed_card = pack(card)
+        return signed_card(packed_card, self.root.sign(business_card_message(packed_card)))
+
+    def ec(self, key_id: int, kind: int = PREKEY_ONE_TIME) -> EcPreKey:
+        public = secrets.token_bytes(32)
+        signature = self.identity.sign(ec_prekey_message(kind, key_id, public))
+        return EcPreKey(kind, key_id, public, signature)
+
+    def kem(self, key_id: int, kind: int = PREKEY_ONE_TIME) -> KemPreKey:
+        public = secrets.token_bytes(KEM_PUBLIC_BYTES)
+        signature = self.identity.sign(kem_prekey_message(kind, key_id, public))
+        return KemPreKey(kind, key_id, public, signature)
+
+    def customer(self, now: int, market: str = MARKET) -> tuple[Box, bytes]:
+        """A mailbox into which this business pays, and what opens its gate."""
+        opening = secrets.token_bytes(32)
+        return Box(self.relay_id, payer_gate(self.id, market, opening), now // HOUR), opening
+
+    def line(
+        self, *, is_open: bool, price: int = 25_000, market: str = MARKET, **changes: Any
+    ) -> Line:
+        klass = Class.IN_WINDOW if is_open else Class.OUT_OF_WINDOW
+        values = {
+            "market": market,
+            "tariff": "reply-2018",
+            "rate_card": CARD_HASH,
+            "category": Category.NONE,
+            "klass": klass,
+            "list_price": 0 if is_open else price,
+        }
+        return Line(**(values | changes))
+
+    def sign(
+        self,
+        box: Box,
+        opening: bytes,
+        line: Line,
+        beacon: Beacon,
+        grant: Grant | None = None,
+        *,
+        envelope_id: bytes | None = None,
+        seq: int | None = None,
+        payload: bytes | None = None,
+    ) -> Signed:
+        """Sign a charge as a business does, for a random message."""
+        self.seq += 1
+        secret = secrets.token_bytes(32)
+        envelope = EnvelopeId(envelope_id or secrets.token_bytes(16))
+        text = payload or body()
+        draft = Charge(
+            line,
+            opening,
+            secrets.token_bytes(32),
+            lock_of(secret),
+            secrets.token_bytes(32),
+            secrets.token_bytes(32),
+            beacon.minute,
+            beacon.nonce,
+            self.lane,
+            self.seq if seq is None else seq,
+            grant,
+            bytes(64),
+        )
+        private = draft.private_hash(self.relay_id, box.id, envelope, text, 24)
+        fields = draft.signed_fields(self.relay_id, private)
+        values = {name: getattr(draft, name) for name in draft.__struct_fields__}
+        charge = Charge(**(values | {"signature": self.lane_key.sign(charge_message(*fields))}))
+
+        submission = Submission(box.id, envelope, text, 24, None, packed(charge))
+        return Signed(submission, charge, charge_hash(*fields), secret)
+
+
+def receipt_of(result: Result | None) -> Receipt:
+    assert result is not None, "plain success, no receipt"
+    assert result.code == "ok", result
+    assert result.data is not None
+    return open_receipt(result.data)
+
+
+def refusal_of(result: Result | None) -> Refusal:
+    assert result is not None, "plain success, no refusal"
+    assert result.data is not None, result
+    return open_refusal(result.data)
+
+
+class Client:
+    """One connection that asks and is told, and keeps what is delivered."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+        self.n = 0
+        self.delivered: list[Delivery] = []
+        self.welcome: Welcome
+        self._waiting: list[Push] = []
+
+    @property
+    def relay_id(self) -> RelayId:
+        return self.welcome.cert.relay_id
+
+    @property
+    def nonce(self) -> bytes:
+        return self.welcome.nonce
+
+    @property
+    def now(self) -> int:
+        return self.welcome.now
+
+    async def read(self, seconds: float = 10) -> Push:
+        """The next frame of any kind."""
+        data = await asyncio.wait_for(self.socket.recv(), seconds)
+        assert isinstance(data, bytes)
+        frame = decode_push(data)
+        if isinstance(frame, Deliver):
+            self.delivered.extend(frame.deliveries)
+        return frame
+
+    async def send(self, request: Request) -> None:
+        await self.socket.send(encode(request))
+
+    async def ask(self, request: Request) -> Any:
+        """The reply to a request; deliveries that come first are kept."""
+        await self.send(request)
+        while True:
+            frame = await self.read()
+            if not isinstance(frame, Deliver):
+                assert getattr(frame, "n", None) == request.n, frame
+                return frame
+
+    def next(self) -> int:
+        self.n += 1
+        return self.n
+
+    async def results(self, request: Request) -> list[Result | None]:
+        reply = await self.ask(request)
+        assert isinstance(reply, Results), reply
+        return reply.results
+
+    async def codes(self, request: Request) -> list[str]:
+        return ["ok" if r is None else r.code for r in await self.results(request)]
+
+    async def error(self, request: Request) -> Result:
+        reply = await self.ask(request)
+        assert isinstance(reply, Error), reply
+        return reply.result
+
+    async def create(self, *boxes: Box) -> list[str]:
+        return await self.codes(Create(self.next(), [box.new(self.nonce) for box in boxes]))
+
+    async def open(self, *boxes: Box) -> list[str]:
+        return await self.codes(Open(self.next(), [box.opening(self.nonce) for box in boxes]))
+
+    async def submit(self, *submissions: Submission) -> list[Result | None]:
+        return await self.results(Submit(self.next(), list(submissions)))
+
+    async def ack(self, *acks: Ack) -> list[Result | None]:
+        return await self.results(Acks(self.next(), list(acks)))
+
+    async def take(self, count: int, seconds: float = 10) -> list[Delivery]:
+        """Wait until ``count`` envelopes are there, and take them."""
+        while len(self.delivered) < count:
+            frame = await self.read(seconds)
+            assert isinstance(frame, Deliver), frame
+        taken, self.delivered = self.delivered[:count], self.delivered[count:]
+        return taken
+
+    async def nothing(self, seconds: float = 0.3) -> None:
+        """Nothing more comes."""
+        assert not self.delivered
+        with contextlib.suppress(TimeoutError):
+            raise AssertionError(await self.read(seconds))
+
+    async def beacon(self) -> Beacon:
+        reply = await self.ask(GetBeacon(self.next()))
+        assert isinstance(reply, BeaconIs)
+        return reply.beacon
+
+    async def register(self, shop: Shop, card: bytes) -> str:
+        return (await self.codes(Register(self.next(), card, shop.address.new(self.nonce))))[0]
+
+    async def prove(self, shop: Shop) -> str:
+        signature = shop.lane_key.sign(prove_message(self.relay_id, self.nonce, shop.id))
+        return (await self.codes(Prove(self.next(), shop.id, packed(shop.lane), signature)))[0]
+
+
+class RelayProcess:
+    """``kurir-relay serve`` in a process of its own."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder = folder
+        self.db = folder / "relay.db"
+        self.ready = folder / "ready"
+        self.log = folder / "relay.log"
+        self.clock = folder / "clock"
+        self.options = options
+        self.process: subprocess.Popen[bytes] | None = None
+        self.prefix: Sequence[str] = (sys.executable, "-m", "kurir_server.cli")
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Another command of ``kurir-relay`` on the same database."""
+        return subprocess.run(
+            [sys.executable, "-m", "kurir_server.cli", *arguments, "--db", str(self.db)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def init(self) -> RelayProcess:
+        done = self.run("init")
+        assert done.returncode == 0, done.stderr
+        return self
+
+    def start(self) -> RelayProcess:
+        self.ready.unlink(missing_ok=True)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    *self.prefix,
+                    "serve",
+                    "--db",
+                    str(self.db),
+                    "--listen",
+                    "127.0.0.1:0",
+                    "--ready-file",
+                    str(self.ready),
+                    *self.options,
+                ],
+                stderr=log,
+                stdout=log,
+            )
+        deadline = time.monotonic() + 30
+        while not self.ready.exists():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.01)
+        return self
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    @property
+    def address(self) -> str:
+        return self.ready.read_text().strip()
+
+    def kill(self) -> None:
+        """As a crash: kill -9."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """Gracefully."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            os.kill(self.process.pid, signal.SIGTERM)
+        return self.process.wait(20)
+
+    @contextlib.asynccontextmanager
+    async def client(self) -> AsyncIterator[Client]:
+        """A connection that has been welcomed."""
+        async with connect(
+            f"ws://{self.address}/",
+            subprotocols=[SUBPROTOCOL],  # type: ignore[list-item]
+            compression=None,
+            max_size=MAX_FRAME,
+            proxy=None,
+        ) as socket:
+            client = Client(socket)
+            welcome = await client.read()
+            assert isinstance(welcome, Welcome)
+            client.welcome = welcome
+            yield client
+
+    def approve(self, shop: Shop, tier: str = "platform") -> None:
+        done = self.run(
+            "business", "approve", shop.id.hex(), "--tier", tier, "--legal-name", "PT Metro Bus"
+        )
+        assert done.returncode == 0, done.stderr
+
+
+@contextlib.contextmanager
+def running(folder: Path, *options: str) -> Iterator[RelayProcess]:
+    """A fresh relay that runs until the end of the block."""
+    relay = RelayProcess(folder, *options).init().start()
+    try:
+        yield relay
+    finally:
+        if relay.process is not None and relay.process.poll() is None:
+            relay.process.kill()
+            relay.process.wait()

@@ -1,0 +1,202 @@
+"""The rules of a relay over a real database, without a process, a socket or a clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from kurir_billing.charge import Line
+from kurir_billing.grant import Grant
+from kurir_server import admin, keyfiles
+from kurir_server.connection import Connection, Output, Services
+from kurir_server.housekeeping import Step, tidy
+from kurir_server.hub import Hub
+from kurir_server.keys import RelayKeys
+from kurir_server.meter import Meter
+from kurir_server.registry import Registry
+from kurir_server.relay import Batch, Relay
+from kurir_server.rows import Moment, Rows
+from kurir_server.store import Store
+from kurir_server.work import Failed
+from kurir_wire.beacons import Beacon
+from kurir_wire.frames import (
+    Ack,
+    Delivery,
+    Push,
+    Register,
+    Request,
+    Result,
+    Submission,
+    decode_push,
+    encode,
+)
+from kurir_wire.ids import MINUTE
+from tests.server.helpers import Box, Shop, Signed
+
+T = TypeVar("T")
+START = 1_800_000_000
+"""A Friday in 2027, on a whole minute."""
+
+
+@dataclass
+class Rig:
+    """``now`` and ``tick`` are set by the test."""
+
+    keys: RelayKeys
+    store: Store
+    now: int = START
+    tick: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.nonce = bytes(range(32))
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget all that lives in memory."""
+        self.meter = Meter(self.keys)
+        self.relay = Relay(self.keys, self.meter)
+        self.registry = Registry(self.keys, self.relay)
+        self.hub = Hub()
+
+    @property
+    def moment(self) -> Moment:
+        return Moment(self.now, self.tick)
+
+    @property
+    def beacon(self) -> Beacon:
+        return self.keys.beacon(self.now // MINUTE)
+
+    def run(self, work: Callable[[Rows], T]) -> T:
+        return self.store.transact(work)
+
+    def make(self, box: Box) -> int:
+        """:returns: its row"""
+        new = box.new(self.nonce)
+        assert self.run(lambda rows: self.relay.make(rows, self.moment, self.nonce, new)) is None
+        mailbox = self.run(lambda rows: rows.mailbox(box.id))
+        assert mailbox is not None
+        return mailbox.row
+
+    def personal(self) -> Box:
+        box = Box.personal(self.keys.relay_id, self.now)
+        self.make(box)
+        return box
+
+    def shop(self, tier: str | None = "platform") -> Shop:
+        shop = Shop(self.keys.relay_id, self.now)
+        request = Register(1, shop.card(), shop.address.new(self.nonce))
+        done = self.run(lambda rows: self.registry.register(rows, self.moment, self.nonce, request))
+        assert done is None, done
+        if tier is not None:
+            self.approve(shop, tier)
+        return shop
+
+    def approve(self, shop: Shop, tier: str) -> None:
+        number = admin.TIERS[tier]
+        badge = self.keys.badge(shop.id, number, "PT Metro Bus", self.now + 86_400)
+        self.run(
+            lambda rows: rows.put_badge(
+                shop.id, number, "reply-2018", "PT Metro Bus", badge.not_after, badge.signature
+            )
+        )
+
+    def customer(self, shop: Shop, market: str = "ID") -> tuple[Box, bytes]:
+        """A mailbox into which a business pays, opened once as a client does."""
+        box, opening = shop.customer(self.now, market)
+        self.make(box)
+        openings = [box.opening(self.nonce)]
+        self.run(lambda rows: self.relay.open(rows, self.moment, self.nonce, openings))
+        return box, opening
+
+    def submit(self, *submissions: Submission) -> list[Result | None]:
+        return self.run(lambda rows: self.relay.submit(rows, self.moment, submissions)).results
+
+    def charge(
+        self, shop: Shop, box: Box, opening: bytes, line: Line, grant: Grant | None = None
+    ) -> Signed:
+        return shop.sign(box, opening, line, self.beacon, grant)
+
+    def row(self, box: Box) -> int:
+        mailbox = self.run(lambda rows: rows.mailbox(box.id))
+        assert mailbox is not None
+        return mailbox.row
+
+    def fetch(self, box: Box, after: int = 0) -> Batch:
+        row = self.row(box)
+        (batch,) = self.run(
+            lambda rows: self.relay.fetch(rows, self.moment, [(row, after)], 1_000, 10**9)
+        )
+        return batch
+
+    def waiting(self, box: Box) -> list[Delivery]:
+        return self.fetch(box).deliveries
+
+    def ack(self, box: Box, envelope_id: bytes, secret: bytes | None = None) -> Result | None:
+        row = self.row(box)
+        ack = Ack(box.id, envelope_id, secret)
+        (result,) = self.run(lambda rows: self.relay.ack(rows, self.moment, [(row, ack)]))
+        return result
+
+    def tidy(self) -> list[int]:
+        """A whole round of housekeeping; the mailboxes that went."""
+        step, gone = Step(), []
+        while not step.is_done:
+            here = step
+            done = self.run(lambda rows: tidy(rows, self.moment, self.meter, here))  # noqa: B023
+            step = done.next
+            gone += done.gone
+        return gone
+
+    def count(self, table: str) -> int:
+        found = self.store.connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+        return int(found[0])
+
+    def connection(self, network: bytes = b"net") -> Talk:
+        services = Services(self.keys, self.relay, self.registry, self.hub)
+        return Talk(self, Connection(services, self.nonce, network))
+
+
+class Talk:
+    """A sans-I/O connection with the rig as its writer."""
+
+    def __init__(self, rig: Rig, connection: Connection) -> None:
+        self.rig = rig
+        self.connection = connection
+        self.is_failing = False
+        self.output = Output()
+
+    def send(self, request: Request) -> list[Push]:
+        return self.raw(encode(request))
+
+    def raw(self, data: bytes | str) -> list[Push]:
+        """One message; all frames that come of it, deliveries included."""
+        self.connection.receive(data, self.rig.moment)
+        return self.collect()
+
+    def collect(self) -> list[Push]:
+        frames: list[Push] = []
+        while True:
+            self.output = self.connection.take()
+            frames += [decode_push(frame) for frame in self.output.frames]
+            if not self.output.jobs:
+                return frames
+            for job in self.output.jobs:
+                if self.is_failing:
+                    job.done(Failed())
+                else:
+                    job.done(self.rig.run(lambda rows: job.run(rows, self.rig.moment)))  # noqa: B023
+
+
+@contextmanager
+def rig_in(folder: Path) -> Iterator[Rig]:
+    """A fresh rig."""
+    db = folder / "rig.db"
+    keys = admin.init(db, keyfiles.default_folder(db), START)
+    store = Store.open(db)
+    try:
+        yield Rig(keys, store)
+    finally:
+        store.close()
