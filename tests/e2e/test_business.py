@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.world import Person, Relay
+from kurir_billing.grant import Grant
+from kurir_client.clock import demo_clock
+from kurir_client.content import Destination
+from kurir_client.profile import Profile
+from kurir_wire.codec import unpack
+from tests.e2e.world import PASSPHRASE, Person, Relay
 
 DAY = 86_400
 RATE_ID = 25_000  # micro-USD, utility rate of Indonesia
@@ -167,3 +172,23 @@ def test_the_window_shuts_exactly_after_a_day(relay: Relay, shop: Person, custom
     assert shop.run("business", "customers")[0]["micro_usd"] == 0
     relay.jump(21)
     assert shop.run("business", "customers")[0]["micro_usd"] == RATE_ID
+
+
+def test_the_relay_does_not_keep_when_the_customer_wrote(
+    relay: Relay, shop: Person, customer: Person
+) -> None:
+    """While an answer waits, the relay's files hold neither the grant nor the gate's opening."""
+    customer.run("send", "Metro Bus", "hello")
+    shop.run("read")
+    shop.run("business", "send", "Siti", "welcome")
+    profile = Profile.open(shop.home, PASSPHRASE, demo_clock(relay.clock))
+    (siti,) = profile.store.contacts()
+    assert siti.permit is not None
+    assert siti.address is not None
+    grant, there = unpack(siti.permit, Grant), unpack(siti.address, Destination)
+    profile.close()
+    held = b"".join(file.read_bytes() for file in sorted(relay.folder.glob("relay.db*")))
+    assert there.mailbox_id in held, "the search is blind"
+    for secret in (grant.signature, grant.nonce, there.opening, there.key):
+        assert secret not in held
+    assert customer.texts() == ["welcome"]

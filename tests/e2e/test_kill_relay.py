@@ -9,7 +9,6 @@ from pathlib import Path
 from kurir_client.clock import demo_clock
 from kurir_client.messenger import Messenger
 from kurir_client.profile import Profile
-
 from tests.e2e.world import PASSPHRASE, Person, Relay, meet
 
 MESSAGES = 500

@@ -1,0 +1,5 @@
+"""``python -m kurir_audit``."""
+
+from kurir_audit.cli import main
+
+main()
