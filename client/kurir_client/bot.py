@@ -26,7 +26,7 @@ from typing import Final
 
 from kurir_client import business
 from kurir_client.clock import Clock, system_clock
-from kurir_client.errors import ProfileError, RefusedError, RelayError, UsageError
+from kurir_client.errors import OfflineError, ProfileError, RefusedError, RelayError, UsageError
 from kurir_client.messenger import Messenger
 from kurir_client.profile import Profile
 from kurir_client.schema import Contact, Message
@@ -145,6 +145,7 @@ class Bot:
         jobs = [
             asyncio.create_task(self._messenger.follow(lambda state: log.info("%s", state))),
             asyncio.create_task(self._answer()),
+            asyncio.create_task(self._renew()),
         ]
         loop = asyncio.get_running_loop()
         with contextlib.suppress(NotImplementedError):  # no signal handlers on Windows
@@ -163,6 +164,16 @@ class Bot:
 
     async def _changed(self) -> None:
         self._wake.set()
+
+    async def _renew(self) -> None:
+        """A connection may last for months; each new one renews by itself."""
+        messenger = self._need()
+        while True:
+            await asyncio.sleep(RENEW_EVERY)
+            try:
+                await business.keep_fresh(messenger.profile, messenger.link)
+            except (OfflineError, RelayError) as error:
+                log.warning("not renewed for now: %s", error.what)
 
     async def _answer(self) -> None:
         messenger = self._need()

@@ -32,7 +32,7 @@ from kurir_wire.codec import pack, unpack
 from kurir_wire.errors import WireError
 from kurir_wire.gates import OPEN_GATE
 from kurir_wire.ids import DAY, NO_HASH, BusinessId, Hash, business_id_of
-from kurir_wire.limits import CARD_LIFE
+from kurir_wire.limits import CARD_LIFE, MAX_PREKEYS
 from kurir_wire.links import BusinessLink, pin_of
 from kurir_wire.prekeys import (
     PREKEY_LAST_RESORT,
@@ -67,6 +67,7 @@ async def register(profile: Profile, link: Link, legal_name: str) -> None:
     :raises RelayError: the relay does not take it
     """
     store, now = profile.store, profile.clock()
+    mailboxes.drop_stale(profile, now)
     with store.transaction():
         if store.get("business_root") is None:
             _make_keys(profile, now)
@@ -93,6 +94,7 @@ async def keep_fresh(profile: Profile, link: Link) -> None:
             "this profile is not a registered business",
             "register it: kurir business register --legal-name …",
         )
+    _renew_lane(profile, now)
     card = store.get("business_card")
     if card is None or _expires(card) - now < RENEW_BEFORE:
         await _leave_card(profile, link)
@@ -239,9 +241,7 @@ def _make_keys(profile: Profile, now: int) -> None:
         SigningKeyPair.generate(),
         EnvelopeKeyPair.generate(),
     )
-    not_after = now + LANE_LIFE
-    signature = root.sign(lane_message(business_id_of(root.public), lane_key.public, not_after))
-    lane = Lane(root.public, lane_key.public, not_after, signature)
+    lane = _certified(root, lane_key.public, now)
     store.put("business_root", root.seed())
     store.put("business_root_pk", root.public)
     store.put("lane_seed", lane_key.seed())
@@ -251,6 +251,23 @@ def _make_keys(profile: Profile, now: int) -> None:
     last = OwnKemPreKey.generate(profile.identity, PREKEY_LAST_RESORT, 1)
     store.add_prekey("ec", PREKEY_SIGNED, 1, signed.to_bytes())
     store.add_prekey("kem", PREKEY_LAST_RESORT, 1, last.to_bytes())
+
+
+def _certified(root: SigningKeyPair, lane_pk: bytes, now: int) -> Lane:
+    not_after = now + LANE_LIFE
+    signature = root.sign(lane_message(business_id_of(root.public), lane_pk, not_after))
+    return Lane(root.public, lane_pk, not_after, signature)
+
+
+def _renew_lane(profile: Profile, now: int) -> None:
+    """The same lane key, certified for another year in time."""
+    store = profile.store
+    lane = unpack(store.need("lane"), Lane)
+    if lane.not_after - now >= RENEW_BEFORE:
+        return
+    root = SigningKeyPair.from_seed(store.need("business_root"))
+    with store.transaction():
+        store.put("lane", packed(_certified(root, lane.lane_pk, now)))
 
 
 def _address(profile: Profile) -> Mailbox | None:
@@ -295,28 +312,28 @@ async def _leave_card(profile: Profile, link: Link) -> None:
 
 
 async def _refill(profile: Profile, link: Link) -> None:
-    """Leave fresh one-time prekeys for as many as were handed out."""
+    """Leave fresh one-time prekeys for as many as were handed out. The relay says how many it has:
+    of those that it handed out many are never used, and ours may have been lost on the way."""
     store, identity = profile.store, profile.identity
-    left_ec = store.count_prekeys("ec", PREKEY_ONE_TIME)
-    left_kem = store.count_prekeys("kem", PREKEY_ONE_TIME)
-    missing_ec, missing_kem = PREKEY_STOCK - left_ec, PREKEY_STOCK - left_kem
+    answer = await link.one(lambda n: frames.PutPreKeys(n, [], []))
+    room = answer.left if answer and answer.left is not None else MAX_PREKEYS
+    missing = PREKEY_STOCK - max(MAX_PREKEYS - room, 0)
+    if missing <= 0:
+        return
     ec: list[EcPreKey] = []
     kem: list[KemPreKey] = []
     with store.transaction():
-        if missing_ec > 0:
-            first = store.count_up("one_time_ec", missing_ec)
-            for key_id in range(first, first + missing_ec):
-                own = OwnEcPreKey.generate(identity, PREKEY_ONE_TIME, key_id)
-                store.add_prekey("ec", PREKEY_ONE_TIME, key_id, own.to_bytes())
-                ec.append(own.public)
-        if missing_kem > 0:
-            first = store.count_up("one_time_kem", missing_kem)
-            for key_id in range(first, first + missing_kem):
-                own_kem = OwnKemPreKey.generate(identity, PREKEY_ONE_TIME, key_id)
-                store.add_prekey("kem", PREKEY_ONE_TIME, key_id, own_kem.to_bytes())
-                kem.append(own_kem.public)
-    if ec or kem:
-        await link.one(lambda n: frames.PutPreKeys(n, ec, kem))
+        first = store.count_up("one_time_ec", missing)
+        for key_id in range(first, first + missing):
+            own = OwnEcPreKey.generate(identity, PREKEY_ONE_TIME, key_id)
+            store.add_prekey("ec", PREKEY_ONE_TIME, key_id, own.to_bytes())
+            ec.append(own.public)
+        first = store.count_up("one_time_kem", missing)
+        for key_id in range(first, first + missing):
+            own_kem = OwnKemPreKey.generate(identity, PREKEY_ONE_TIME, key_id)
+            store.add_prekey("kem", PREKEY_ONE_TIME, key_id, own_kem.to_bytes())
+            kem.append(own_kem.public)
+    await link.one(lambda n: frames.PutPreKeys(n, ec, kem))
 
 
 def _checked_leaf(profile: Profile, data: bytes, day: int) -> Leaf:

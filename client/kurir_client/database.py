@@ -84,7 +84,8 @@ class Database:
         try:
             yield
         except BaseException:
-            self._db.execute("ROLLBACK")
+            with contextlib.suppress(sqlcipher3.Error):  # a full disk has rolled it back already
+                self._db.execute("ROLLBACK")
             raise
         with _disk_errors():
             try:
@@ -101,8 +102,9 @@ class Database:
         try:
             yield
         except BaseException:
-            self._run("ROLLBACK TO attempt")
-            self._run("RELEASE attempt")
+            with contextlib.suppress(ProfileError):  # as above: the first error is the one to tell
+                self._run("ROLLBACK TO attempt")
+                self._run("RELEASE attempt")
             raise
         self._run("RELEASE attempt")
 

@@ -258,6 +258,8 @@ def open_delivery(
         data = sealing.open_at_address(seal, binding, delivery.body)
     session, used_ec, used_kem, fresh, plain = _decrypt(data, keys, binding, now)
     content = contents.decode(plain)
+    if label is None and (content.category is not None or content.settle_key is not None):
+        raise MalformedError("the message claims that a business pays for it; nobody does")
     secret = _check_label(content, label, relay_id, mailbox_id, envelope_id) if label else None
     return Opened(session, content, fresh, used_ec, used_kem, secret)
 

@@ -10,13 +10,19 @@ import contextlib
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Final, TypeVar
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidMessage,
+    InvalidStatus,
+    WebSocketException,
+)
 from websockets.typing import Subprotocol
 
-from kurir_client.errors import OfflineError, RelayError
+from kurir_client.errors import OfflineError, RelayError, UsageError
 from kurir_wire import frames
 from kurir_wire.beacons import Beacon
 from kurir_wire.errors import WireError
@@ -86,7 +92,7 @@ class Link:
         finally:
             self._waiting.pop(number, None)
         if isinstance(answer, frames.Error):
-            raise _refused(answer.result)
+            raise refused_by_relay(answer.result)
         if not isinstance(answer, reply):
             raise RelayError("the relay answered with a frame that does not belong there")
         return answer
@@ -110,7 +116,7 @@ class Link:
         """
         (result,) = await self.results(make, 1)
         if result is not None and result.code != "ok":
-            raise _refused(result)
+            raise refused_by_relay(result)
         return result
 
     async def fresh_beacon(self, now: int) -> Beacon:
@@ -135,7 +141,7 @@ class Link:
                     if not future.done():
                         future.set_result(frame)
                 elif isinstance(frame, frames.Error):
-                    raise _refused(frame.result)
+                    raise refused_by_relay(frame.result)
         except ConnectionClosed:
             pass  # whoever waits learns it from the futures below
         except WireError as error:
@@ -166,7 +172,7 @@ async def open_link(
             f"plain ws:// to {address.host} is refused",
             "the network would see what you fetch; use wss://",
         )
-    context = ssl.create_default_context(cafile=ca_file) if address.tls else None
+    context = _trust(ca_file) if address.tls else None
     try:
         socket = await connect(
             address.url,
@@ -183,9 +189,13 @@ async def open_link(
             f"the TLS certificate of {address.authority} is not trusted: {error.verify_message}",
             "check the address; for a relay with its own authority name its file with --ca-file",
         ) from error
+    except ssl.SSLError as error:
+        raise OfflineError(f"{address.authority} does not speak TLS as it should") from error
     except (OSError, TimeoutError) as error:
         raise OfflineError(f"cannot reach the relay at {address.authority}") from error
     except WebSocketException as error:
+        if _will_pass(error):
+            raise OfflineError(f"the relay at {address.authority} is not ready") from error
         raise RelayError(f"{address.authority} is not a kurir relay") from error
     reader: asyncio.Task[None] | None = None
     try:
@@ -199,6 +209,32 @@ async def open_link(
         if reader is not None:
             with contextlib.suppress(asyncio.CancelledError):
                 await reader
+
+
+def _trust(ca_file: str | None) -> ssl.SSLContext:
+    """The system's authorities, and those of the file.
+
+    :raises UsageError: the file is missing or holds no certificate
+    """
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file)
+        except OSError as error:  # ssl.SSLError is one
+            why = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+            raise UsageError(
+                f"cannot use {ca_file}: {why}", "--ca-file wants certificates in PEM form"
+            ) from error
+    return context
+
+
+def _will_pass(error: WebSocketException) -> bool:
+    """Whether a handshake failed as it does while a relay, or the proxy before it, restarts or has
+    too many connections."""
+    if isinstance(error, InvalidStatus):
+        status = error.response.status_code
+        return status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return isinstance(error, InvalidMessage) and isinstance(error.__cause__, EOFError)
 
 
 async def _greet(socket: ClientConnection, address: RelayAddress, pin: bytes | None) -> Link:
@@ -241,7 +277,8 @@ def _checked(beacon: Beacon, cert: RelayCert) -> Beacon:
     return beacon
 
 
-def _refused(result: frames.Result) -> RelayError:
+def refused_by_relay(result: frames.Result) -> RelayError:
+    """The error for a result that is not ``ok``, with when to try again."""
     detail = result.detail or f"the relay answered {result.code}"
     hint = f"try again in {result.retry_after} s" if result.retry_after else ""
     return RelayError(detail, hint, result.code, result.retry_after)

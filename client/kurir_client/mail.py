@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from kurir_client.database import Database
@@ -32,9 +33,17 @@ class MailRows(Database):
             max_price,
         )
 
-    def outgoing(self, limit: int) -> list[Outgoing]:
-        """What waits, in the order in which it was written."""
-        return self._rows(Outgoing, "ORDER BY n LIMIT ?", limit)
+    def outgoing(self, limit: int, without: Collection[int] = ()) -> list[Outgoing]:
+        """What waits and may go, in the order in which it was written; not to some contacts, so
+        that a long queue to one that cannot be written to does not hide all others."""
+        marks = ", ".join("?" * len(without))
+        active = "contact IN (SELECT id FROM contact WHERE state = 'active')"
+        where = f"WHERE {active} AND contact NOT IN ({marks}) ORDER BY n LIMIT ?"
+        return self._rows(Outgoing, where, *without, limit)
+
+    def addressed(self) -> set[int]:
+        """The contacts to whom something waits."""
+        return {int(row[0]) for row in self._all("SELECT DISTINCT contact FROM outbox")}
 
     def one_outgoing(self, n: int) -> Outgoing | None:
         """One of them, if it still waits."""
@@ -172,6 +181,11 @@ class MailRows(Database):
         """One of them."""
         rows = self._rows(OwnCharge, "WHERE hash = ?", charge_hash)
         return next(iter(rows), None)
+
+    def refusals(self, inner_id: bytes) -> list[bytes]:
+        """What the relay refused of one message."""
+        query = "SELECT answer FROM charge WHERE inner_id = ? AND state = 'refused'"
+        return [bytes(row[0]) for row in self._all(query, inner_id)]
 
     def charges(self) -> list[OwnCharge]:
         """All that was ever signed."""

@@ -10,7 +10,7 @@ from typing import IO, Final
 
 from kurir_client.content import HELLO
 from kurir_client.errors import ProfileError, RelayError, UsageError
-from kurir_client.link import Link
+from kurir_client.link import Link, refused_by_relay
 from kurir_client.outbox import queue
 from kurir_client.profile import Profile
 from kurir_client.schema import Contact, Kind, Mailbox, Role, Status
@@ -22,6 +22,8 @@ from kurir_wire.ids import HOUR, BusinessId, Hash, MailboxId, RelayId, mailbox_i
 from kurir_wire.limits import MAX_ITEMS
 
 TOKEN_BYTES: Final = 32
+GONE_CODES: Final = (codes.NO_MAILBOX, codes.NOT_AUTHORISED)
+"""What a relay answers to the proof for a mailbox that it no longer has."""
 
 
 def plan(
@@ -79,11 +81,7 @@ def give(profile: Profile, contact: Contact, now: int) -> None:
 async def tend(profile: Profile, link: Link) -> None:
     """Give each contact that lacks one a mailbox to write to, and tell them of it."""
     store, now = profile.store, profile.clock()
-    for mailbox in store.mailboxes("new"):
-        if abs(now // HOUR - mailbox.born_hour) > 1:
-            # Left over from a crash, and too old to be made; who needs one gets another below.
-            with store.transaction():
-                store.drop_mailbox(mailbox.id)
+    drop_stale(profile, now)
     for contact in store.contacts():
         if contact.own_mailbox is not None or contact.kind == Kind.CUSTOMER:
             continue
@@ -101,7 +99,8 @@ async def create_new(profile: Profile, link: Link) -> None:
 
     :raises RelayError: the relay does not make one
     """
-    store = profile.store
+    store, now = profile.store, profile.clock()
+    drop_stale(profile, now)
     new = [item for item in store.mailboxes("new") if item.role is not Role.ADDRESS]
     for batch in _batches(new):
         entries = [_creation(profile, item, link) for item in batch]
@@ -109,21 +108,37 @@ async def create_new(profile: Profile, link: Link) -> None:
             lambda n, entries=entries: frames.Create(n, entries),  # type: ignore[misc]
             len(batch),
         )
-        _all_ok(made)
+        _all_ok(made, link.relay_now - now)
         proofs = [open_entry(item, link) for item in batch]
         opened = await link.results(
             lambda n, proofs=proofs: frames.Open(n, proofs),  # type: ignore[misc]
             len(batch),
         )
-        _all_ok(opened)
+        _all_ok(opened, link.relay_now - now)
         with store.transaction():
             for mailbox in batch:
                 link.opened.add(mailbox.id)
                 store.set_mailbox(mailbox.id, state="live")
 
 
-def _all_ok(results: list[frames.Result | None]) -> None:
+def drop_stale(profile: Profile, now: int) -> None:
+    """Forget what a crash or a wrong clock left over and what is too old to be made: one such would
+    keep all others from being made. Who needs a mailbox gets another from :func:`tend`."""
+    for mailbox in profile.store.mailboxes("new"):
+        if abs(now // HOUR - mailbox.born_hour) > 1:
+            with profile.store.transaction():
+                profile.store.drop_mailbox(mailbox.id)
+
+
+def _all_ok(results: list[frames.Result | None], ahead: int) -> None:
+    """:param ahead: seconds by which the relay's clock was ahead of ours"""
     for result in results:
+        if result is not None and result.code == codes.STALE:
+            raise RelayError(
+                f"the clock of this computer and the relay's are {abs(ahead) // 60} minutes apart",
+                "set the clock right and try again",
+                result.code,
+            )
         if result is not None and result.code != codes.OK:
             raise RelayError(
                 f"the relay does not make a mailbox: {result.detail or result.code}",
@@ -140,7 +155,7 @@ async def open_live(profile: Profile, link: Link) -> int:
     """
     store = profile.store
     waiting = 0
-    live = [item for item in store.mailboxes("live", "closing") if item.id not in link.opened]
+    live = [item for item in store.mailboxes("live") if item.id not in link.opened]
     for batch in _batches(live):
         entries = [open_entry(item, link) for item in batch]
         results = await link.results(
@@ -151,18 +166,37 @@ async def open_live(profile: Profile, link: Link) -> int:
             if result is None or result.code == codes.OK:
                 link.opened.add(mailbox.id)
                 waiting += (result.left or 0) if result else 0
-            else:
+            elif result.code in GONE_CODES:
                 _lost(profile, mailbox)
+            else:
+                # A relay with a full disk, or one connection with too many: its keys stay here.
+                raise refused_by_relay(result)
     for batch in _batches(store.mailboxes("closing")):
-        ids = [mailbox.id for mailbox in batch]
-        await link.results(
+        # Asked anew, for something may have come into it just before the other side moved on.
+        proofs = [open_entry(item, link) for item in batch]
+        left = await link.results(
+            lambda n, proofs=proofs: frames.Open(n, proofs),  # type: ignore[misc]
+            len(batch),
+        )
+        waiting += sum(result.left or 0 for result in left if result is not None)
+        ids = [mailbox.id for mailbox, result in zip(batch, left, strict=True) if _empty(result)]
+        if not ids:
+            continue
+        gone = await link.results(
             lambda n, ids=ids: frames.Delete(n, ids),  # type: ignore[misc]
             len(ids),
         )
         with store.transaction():
-            for mailbox_id in ids:
-                store.drop_mailbox(mailbox_id)
+            for mailbox_id, result in zip(ids, gone, strict=True):
+                if result is None or result.code in (codes.OK, *GONE_CODES):
+                    store.drop_mailbox(mailbox_id)
     return waiting
+
+
+def _empty(result: frames.Result | None) -> bool:
+    if result is None or result.code in GONE_CODES:
+        return True
+    return result.code == codes.OK and not result.left
 
 
 def open_entry(mailbox: Mailbox, link: Link) -> frames.Opening:
@@ -204,12 +238,14 @@ def _creation(profile: Profile, mailbox: Mailbox, link: Link) -> frames.NewMailb
 def _lost(profile: Profile, mailbox: Mailbox) -> None:
     """The relay has no such mailbox any more: say so; whom it served gets another from `tend`."""
     store = profile.store
+    if mailbox.role is Role.ADDRESS:
+        with store.transaction():
+            store.drop_mailbox(mailbox.id)  # registering makes a new one; the id cannot come back
+        raise RelayError(
+            "the relay no longer has this business's address",
+            "register again: kurir business register; customers get the new card by themselves",
+        )
     with store.transaction():
-        if mailbox.role is Role.ADDRESS:
-            raise RelayError(
-                "the relay no longer has this business's address",
-                "register again: kurir business register",
-            )
         if mailbox.contact is not None and mailbox.state == "live":
             store.set_contact(mailbox.contact, introduced=False)
             name = store.contact(mailbox.contact).name

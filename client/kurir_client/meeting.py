@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from kurir_billing.errors import RateCardError
 from kurir_billing.ratecard import OTHER, RateCard, open_rate_card
 from kurir_client import mailboxes
@@ -10,7 +12,7 @@ from kurir_client.errors import PeerError, RelayError, UsageError
 from kurir_client.link import Link
 from kurir_client.outbox import queue
 from kurir_client.profile import Profile, check_name, clean_name
-from kurir_client.schema import Contact, Invite, Kind, Role
+from kurir_client.schema import Contact, Invite, Kind, Role, Status
 from kurir_crypto.errors import CryptoError
 from kurir_crypto.invite import InviteSecret
 from kurir_crypto.keys import OwnEcPreKey, OwnKemPreKey
@@ -30,7 +32,7 @@ from kurir_wire.cards import (
 from kurir_wire.codec import pack, unpack
 from kurir_wire.errors import ExpiredError, WireError
 from kurir_wire.gates import token_gate
-from kurir_wire.ids import MINUTE, MailboxId
+from kurir_wire.ids import MINUTE, BusinessId, MailboxId
 from kurir_wire.limits import CARD_LIFE
 from kurir_wire.links import BusinessLink, InviteLink, pin_of
 from kurir_wire.prekeys import (
@@ -104,6 +106,11 @@ async def accept_invite(
     address = _invite_address(invite, token, seal)
     with store.transaction():
         contact = _known(profile, identity)
+        accepted = f"accepted {invite.mailbox_id.hex()}"
+        if contact is not None and store.get(accepted) is not None:
+            # A second session on the same one-time prekeys would never open at the other end.
+            return contact
+        store.put(accepted, b"")
         if contact is None:
             contact = store.add_contact(
                 check_name(name) if name else clean_name(card.name),
@@ -131,35 +138,19 @@ async def add_business(
     :raises PeerError: no such business, or its card or badge is not in order
     """
     now = profile.clock()
-    try:
-        answer = await link.request(
-            lambda n: frames.GetBusiness(n, business.business_id), frames.BusinessIs
-        )
-    except RelayError as error:
-        if error.code != codes.NOT_FOUND:
-            raise
-        raise PeerError(
-            "the relay knows no business of this link", "ask the business for its link"
-        ) from error
-    try:
-        card = open_business_card(answer.card, now)
-        bundle = card.bundle(answer.one_time, answer.kem)
-        bundle.verify()
-        if answer.badge is not None:
-            answer.badge.verify(link.cert.operator_pk, link.relay_id, business.business_id)
-    except WireError as error:
-        raise PeerError(f"the card of this business is not in order: {error}") from error
-    if card.business_id != business.business_id or card.relay_id != link.relay_id:
-        raise PeerError("the relay sent the card of another business, or of another relay")
+    answer, card = await _fetch_card(link, business.business_id, now)
     market = (await fetch_rate_card(profile, link)).market_of(country or profile.market or OTHER)
     store = profile.store
-    badge = answer.badge
-    badge_columns: dict[str, object] = {
-        "legal_name": badge.legal_name if badge and badge.not_after > now else None,
-        "tier": badge.tier if badge and badge.not_after > now else TIER_NONE,
-    }
+    if card.identity == profile.identity.public:
+        raise UsageError("this link is your own", "give it to your customers")
     with store.transaction():
         contact = store.contact_by_business(card.business_id)
+        known = store.contact_by_key(card.identity.sign_pk)
+        if contact is None and known is not None:
+            raise PeerError(
+                f"you know this business as {known.name} already",
+                "write to them there, or use another profile as a customer",
+            )
         if contact is None:
             contact = store.add_contact(
                 check_name(name) if name else clean_name(card.name),
@@ -169,29 +160,90 @@ async def add_business(
                 identity=pack(card.identity),
                 market=market,
             )
-        elif unpack_card(contact.card).version > card.version:
-            raise PeerError(
-                f"the relay showed an older card of {contact.name} than it did before",
-                "somebody may have restored an old database; ask its operator",
-            )
-        elif contact.identity != pack(card.identity):
-            # Sending pauses until the person has decided; what was read stays read.
-            store.drop_sessions(contact.id)
-            store.set_contact(
-                contact.id,
-                state="changed",
-                verified_on=None,
-                sign_pk=card.identity.sign_pk,
-                identity=pack(card.identity),
-            )
-        store.set_contact(contact.id, card=answer.card, **badge_columns)
-        if not store.sessions(contact.id):
-            session = Session.initiate(profile.identity, bundle, now // MINUTE)
-            store.put_session(session.id, contact.id, session.to_bytes())
+        _keep_card(profile, contact, answer, card, now)
         if contact.own_mailbox is None:
             mailboxes.give(profile, contact, now)
     await mailboxes.create_new(profile, link)
     return store.contact(contact.id)
+
+
+async def renew_cards(profile: Profile, link: Link) -> None:
+    """Fetch the cards anew that have expired, of businesses to which something waits to be sent.
+
+    What is wrong with a new card is told by the outbox, which does not send under the old one.
+    """
+    store, now = profile.store, profile.clock()
+    addressed = store.addressed()
+    for contact in store.contacts():
+        if contact.kind != Kind.BUSINESS or contact.id not in addressed or contact.card is None:
+            continue
+        if contact.business_id is None or unpack_card(contact.card).expires > now:
+            continue
+        with contextlib.suppress(PeerError):
+            answer, card = await _fetch_card(link, BusinessId(contact.business_id), now)
+            with store.transaction():
+                _keep_card(profile, store.contact(contact.id), answer, card, now)
+
+
+async def _fetch_card(
+    link: Link, business_id: BusinessId, now: int
+) -> tuple[frames.BusinessIs, BusinessCard]:
+    try:
+        answer = await link.request(lambda n: frames.GetBusiness(n, business_id), frames.BusinessIs)
+    except RelayError as error:
+        if error.code != codes.NOT_FOUND:
+            raise
+        raise PeerError(
+            "the relay knows no business of this link", "ask the business for its link"
+        ) from error
+    try:
+        card = open_business_card(answer.card, now)
+        card.bundle(answer.one_time, answer.kem).verify()
+        if answer.badge is not None:
+            answer.badge.verify(link.cert.operator_pk, link.relay_id, business_id)
+    except WireError as error:
+        raise PeerError(f"the card of this business is not in order: {error}") from error
+    if card.business_id != business_id or card.relay_id != link.relay_id:
+        raise PeerError("the relay sent the card of another business, or of another relay")
+    return answer, card
+
+
+def _keep_card(
+    profile: Profile, contact: Contact, answer: frames.BusinessIs, card: BusinessCard, now: int
+) -> None:
+    """Inside the running transaction; starts a session if there is none.
+
+    :raises PeerError: older than the one that is here
+    """
+    store, badge = profile.store, answer.badge
+    if contact.card is not None and unpack_card(contact.card).version > card.version:
+        raise PeerError(
+            f"the relay showed an older card of {contact.name} than it did before",
+            "somebody may have restored an old database; ask its operator",
+        )
+    if contact.identity != pack(card.identity):
+        # Sending pauses until the person has decided; what was read stays read.
+        store.drop_sessions(contact.id)
+        store.set_contact(
+            contact.id,
+            state="changed",
+            verified_on=None,
+            sign_pk=card.identity.sign_pk,
+            identity=pack(card.identity),
+        )
+        text = f"{contact.name} shows another key than before; nothing is sent to them for now"
+        store.add_message(contact.id, None, "note", text, now, Status.UNREAD)
+    certified = badge is not None and badge.not_after > now
+    store.set_contact(
+        contact.id,
+        card=answer.card,
+        legal_name=badge.legal_name if badge and certified else None,
+        tier=badge.tier if badge and certified else TIER_NONE,
+    )
+    if not store.sessions(contact.id):
+        bundle = card.bundle(answer.one_time, answer.kem)
+        session = Session.initiate(profile.identity, bundle, now // MINUTE)
+        store.put_session(session.id, contact.id, session.to_bytes())
 
 
 async def fetch_rate_card(profile: Profile, link: Link) -> RateCard:

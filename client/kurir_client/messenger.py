@@ -17,7 +17,7 @@ from kurir_client import inbox, mailboxes, outbox
 from kurir_client.content import MAX_TEXT, TEXT
 from kurir_client.errors import OfflineError, PeerError, RelayError, UsageError
 from kurir_client.link import Link, open_link
-from kurir_client.meeting import accept_invite, add_business, make_invite
+from kurir_client.meeting import accept_invite, add_business, make_invite, renew_cards
 from kurir_client.profile import Profile
 from kurir_client.schema import Contact, Message, Status
 from kurir_crypto.safety import safety_number
@@ -79,7 +79,11 @@ class Messenger:
         """
         if not text.strip():
             raise UsageError("there is nothing to send")
-        if len(text.encode()) > MAX_TEXT:
+        try:
+            size = len(text.encode())
+        except UnicodeEncodeError as error:
+            raise UsageError("the text is not valid UTF-8") from error
+        if size > MAX_TEXT:
             raise UsageError(f"a message has at most {MAX_TEXT} bytes; send it in parts")
         if contact.state != "active":
             raise PeerError(
@@ -186,24 +190,27 @@ class Messenger:
         :raises RelayError: the relay asks to wait longer than a moment
         """
         profile = self.profile
+        await renew_cards(profile, self.link)
+        slow: dict[int, int] = {}  # contacts that have to wait; the others go on
         while True:
             beacon = await self.link.fresh_beacon(profile.clock())
-            ready = outbox.prepare(profile, beacon, profile.clock())
+            ready = outbox.prepare(profile, beacon, profile.clock(), slow)
             if not ready:
-                return
+                break
             submissions = [item.submission for item in ready]
             results = await self.link.results(
                 lambda n, batch=submissions: frames.Submit(n, batch),  # type: ignore[misc]
                 len(ready),
             )
-            pause = 0
             for item, result in zip(ready, results, strict=True):
                 wait = outbox.answered(profile, item, result, self.link.cert)
-                pause = max(pause, wait or 0)
-            if pause:
-                raise RelayError(
-                    "the relay asks to slow down", f"the rest goes in {pause} s", codes.RATE, pause
-                )
+                if wait is not None:
+                    slow[item.row.contact] = max(wait, slow.get(item.row.contact, 0))
+        if slow:
+            pause = max(slow.values())
+            raise RelayError(
+                "the relay asks to slow down", f"the rest goes in {pause} s", codes.RATE, pause
+            )
 
     async def caught_up(self) -> None:
         """Return when all that waited at the relay has been taken in, and answers to it went out.
@@ -228,6 +235,7 @@ class Messenger:
         """
         delay = BACKOFF[0]
         while True:
+            asked = 0
             try:
                 async with self.online():
                     said("online")
@@ -235,8 +243,12 @@ class Messenger:
                     await self._stay()
             except OfflineError:
                 pass  # said below, with when it tries again
+            except RelayError as error:
+                if error.retry_after is None:
+                    raise
+                asked = error.retry_after  # its disk is full, or it is too busy: that passes
             # Jitter, so that all clients of a relay that comes back do not come at once.
-            pause = delay * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
+            pause = max(asked, delay * random.uniform(0.5, 1.0))  # noqa: S311 - not a secret
             said(f"reconnecting in {pause:.0f} s")
             await asyncio.sleep(pause)
             delay = min(delay * 2, BACKOFF[1])
@@ -316,19 +328,23 @@ class Messenger:
         await self.flush()
 
     async def _stay(self) -> None:
-        await self.caught_up()
-        version = -1
+        version, again = -1, 0.0
+        clock = asyncio.get_running_loop().time
         while True:
             try:
-                if self.profile.store.version() != version or self._changed:
-                    self._changed = False
+                if version == -1:
+                    await self.caught_up()
+                changed = self.profile.store.version() != version or self._changed
+                if changed or 0 < again <= clock():
+                    self._changed, again = False, 0.0
                     version = self.profile.store.version()
                     await self._tend()
             except RelayError as error:
                 if error.retry_after is None:
                     raise
-                await asyncio.sleep(min(error.retry_after, BACKOFF[1]))
-                self._changed = True
+                # What the relay put off is tried again then; all else goes on meanwhile.
+                again = clock() + min(error.retry_after, BACKOFF[1])
+                version = self.profile.store.version()
             with contextlib.suppress(TimeoutError):
                 await self._next_progress(WATCH)
                 self._changed = True

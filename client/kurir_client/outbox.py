@@ -8,6 +8,7 @@ is the order in which the person wrote.
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -56,6 +57,8 @@ BATCH: Final = 64
 """Envelopes of one submit frame."""
 PACE: Final = 6
 """Seconds between two messages to one customer where the relay names no other pause."""
+FULL_PAUSE: Final = 30
+"""Seconds until a full mailbox is tried again: its reader has to come first."""
 INNER_ID_BYTES: Final = 16
 RETRY_CODES: Final = (codes.RATE, codes.FULL, codes.UNAVAILABLE)
 """What passes by itself: wait and send the same bytes."""
@@ -83,20 +86,23 @@ def queue(
     return inner_id
 
 
-def prepare(profile: Profile, beacon: Beacon, now: int) -> list[Ready]:
+def prepare(profile: Profile, beacon: Beacon, now: int, slow: Collection[int] = ()) -> list[Ready]:
     """Encrypt what waits and can go, oldest first, up to one frame's worth.
 
     A contact whose next message cannot go holds back the later ones of that contact only.
+
+    :param slow: contacts that the relay asked to leave alone for now
     """
     ready: list[Ready] = []
     size = 0
     held: set[int] = set()
-    for row in profile.store.outgoing(BATCH * 4):
+    for row in profile.store.outgoing(BATCH * 4, slow):
         if row.contact in held or len(ready) == BATCH:
             continue
         item = _wired(profile, row.n, beacon, now)
         if item is None:
-            held.add(row.contact)
+            if profile.store.one_outgoing(row.n) is not None:
+                held.add(row.contact)  # one that was given up holds nothing back
             continue
         if size + len(item.submission.body) > BATCH_BYTES:
             break
@@ -122,7 +128,7 @@ def answered(profile: Profile, ready: Ready, result: Result | None, cert: RelayC
             if _refused(profile, current, result.data, cert):
                 return result.retry_after or PACE
         elif code in RETRY_CODES and result is not None:
-            return result.retry_after or 1
+            return result.retry_after or FULL_PAUSE
         elif _can_seal_anew(profile, current, code):
             store.wire_outgoing(row.n, None, None)
         else:

@@ -151,12 +151,10 @@ class Profile:
 
         :raises UsageError: not an address, or another one is in use
         """
-        try:
-            address = RelayAddress.parse(text)
-        except LinkError as error:
-            raise UsageError(str(error)) from error
+        address = parse_relay(text)
         with self.store.transaction():
-            if self.relay is not None and self.relay != address:
+            met = self.store.get("relay_id") is not None
+            if self.relay is not None and self.relay != address and met:
                 raise UsageError(
                     f"this profile uses the relay {self.relay.authority}, not {address.authority}",
                     "a profile has one relay; make another with --home for a second one",
@@ -204,6 +202,17 @@ class Keyring:
     def _ec(self, kind: int, key_id: int) -> OwnEcPreKey | None:
         secret = self.store.prekey("ec", kind, key_id)
         return None if secret is None else OwnEcPreKey.from_bytes(secret)
+
+
+def parse_relay(text: str) -> RelayAddress:
+    """Where a relay is.
+
+    :raises UsageError: not an address
+    """
+    try:
+        return RelayAddress.parse(text)
+    except LinkError as error:
+        raise UsageError(str(error)) from error
 
 
 def check_name(name: str) -> str:

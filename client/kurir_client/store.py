@@ -96,8 +96,8 @@ class Store(MailRows):
         return next(iter(self._rows(Invite, "WHERE mailbox = ?", mailbox_id)), None)
 
     def invites(self) -> list[Invite]:
-        """All that are not used yet."""
-        return self._rows(Invite, "WHERE used = 0 ORDER BY made_at")
+        """All that were handed out and are not used yet."""
+        return self._rows(Invite, "WHERE used = 0 AND posted = 1 ORDER BY made_at")
 
     def set_invite(self, mailbox_id: bytes, *, posted: bool = True, used: bool = False) -> None:
         """Its card was left at the relay, or somebody accepted it."""

@@ -73,7 +73,7 @@ def refused(due: Offer) -> RefusedError:
     code = RefusalCode.OUTSIDE_WINDOW
     return RefusedError(
         f"{REFUSAL_TEXT[code]}: this message would cost {due.price_micro_usd} micro-USD",
-        "accept the price to send it all the same",
+        f"accept the price to send it all the same: --max-price {due.price_micro_usd}",
         code,
         due.price_micro_usd,
     )

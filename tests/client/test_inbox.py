@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from kurir_billing.charge import lock_of
+from kurir_client import content as contents
 from kurir_client import inbox
 from kurir_client.errors import ProfileError, RelayError
 from kurir_client.outbox import queue
@@ -183,3 +184,18 @@ def test_an_unlabelled_envelope_in_a_paid_mailbox_is_not_shown(pair: Pair) -> No
     bare = msgspec.structs.replace(pair.delivery(ready), label=None)
     assert inbox.receive(pair.alice, bare, pair.clock.now).secret is None
     assert texts(pair.alice) == []
+
+
+@pytest.mark.parametrize("claim", [{"category": 77}, {"category": 2}, {"settle_key": bytes(32)}])
+def test_a_person_cannot_claim_that_a_business_pays(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, claim: dict[str, object]
+) -> None:
+    to_bob, _ = pair.befriend()
+    say(pair.alice, to_bob.id, "an offer", pair.clock.now)
+    honest = contents.encode
+    monkeypatch.setattr(
+        contents, "encode", lambda made: honest(msgspec.structs.replace(made, **claim))
+    )
+    (ready,) = pair.prepare(pair.alice)
+    pair.deliver(ready, pair.bob)
+    assert texts(pair.bob) == []

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
+
 from kurir_billing import charge as charges
 from kurir_billing.charge import Charge, open_charge
 from kurir_billing.kinds import Class, RefusalCode
 from kurir_client import outbox
+from kurir_client.cli import people
+from kurir_client.cli.output import Output
+from kurir_client.errors import RefusedError
+from kurir_client.messenger import Messenger
 from kurir_client.outbox import Ready
 from kurir_client.profile import Profile
-from kurir_client.schema import Contact, Status
+from kurir_client.schema import Contact, Kind, Status
 from kurir_wire import codes
 from kurir_wire.frames import Result
 from kurir_wire.ids import DAY, NO_HASH, EnvelopeId, Hash, MailboxId
@@ -193,3 +199,51 @@ def test_too_fast_is_signed_anew_later(pair: Pair) -> None:
     assert status(pair.bob, inner_id) is Status.QUEUED
     (again,) = pair.prepare(pair.bob)
     assert again.submission.charge != ready.submission.charge
+
+
+def test_what_is_given_up_does_not_hold_back_what_follows(pair: Pair) -> None:
+    _, siti = pair.open_shop()
+    pair.clock.now += 2 * DAY
+    say(pair, pair.bob, siti, "too dear", RATE_ID - 1)
+    second = say(pair, pair.bob, siti, "news", RATE_ID)
+    (ready,) = pair.prepare(pair.bob)
+    assert ready.row.inner_id == second
+
+
+def test_a_long_queue_to_one_contact_does_not_hide_another(pair: Pair) -> None:
+    to_bob, _ = pair.befriend()
+    store = pair.alice.store
+    with store.transaction():
+        other = store.add_contact("Carol", Kind.PERSON, address=to_bob.address)
+        state = store.sessions(to_bob.id)[0]
+        store.put_session(bytes(16), other.id, state)
+    for number in range(outbox.BATCH * 4):
+        say(pair, pair.alice, to_bob, f"number {number}")
+    behind = say(pair, pair.alice, other, "hello")
+    assert {item.row.contact for item in pair.prepare(pair.alice)} == {to_bob.id}
+    beacon = pair.relay.beacon(pair.clock.now)
+    (ready,) = outbox.prepare(pair.alice, beacon, pair.clock.now, [to_bob.id])
+    assert ready.row.inner_id == behind
+    with store.transaction():
+        store.set_contact(to_bob.id, state="changed")
+    (ready,) = pair.prepare(pair.alice)
+    assert ready.row.inner_id == behind
+
+
+def test_a_refusal_by_the_relay_ends_the_command_as_one(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, siti = pair.open_shop()
+    inner_id = say(pair, pair.bob, siti, "welcome")
+    (ready,) = pair.prepare(pair.bob)
+
+    async def flush(_: Messenger) -> None:
+        answer = refusal(pair, ready, RefusalCode.OUTSIDE_WINDOW, RATE_ID)
+        outbox.answered(pair.bob, ready, answer, pair.relay.cert)
+
+    monkeypatch.setattr(people, "_flush", flush)
+    with pytest.raises(RefusedError) as caught:
+        people.deliver_now(
+            Output(as_json=True, ascii_only=False), Messenger(pair.bob), siti, inner_id
+        )
+    assert (caught.value.code, caught.value.quote_micro_usd) == (131_047, RATE_ID)

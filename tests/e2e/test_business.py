@@ -119,7 +119,7 @@ def test_an_unapproved_business_cannot_send(relay: Relay, tmp_path: Path) -> Non
     assert added["legal_name"] is None
     customer.run("send", "Nobody Ltd", "hello?")
     shop.run("read")
-    refused = shop.run("business", "send", "Siti", "hi", code=6)[-1]
+    refused = shop.run("business", "send", "Siti", "hi", code=7)[-1]
     assert "the operator has not approved this business yet (133010)" in refused["error"]
     assert customer.texts() == []
 

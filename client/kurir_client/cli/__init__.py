@@ -8,16 +8,18 @@ other side (keys changed, invite used), 7 a business message was refused, 8 an i
 
 from __future__ import annotations
 
+import io
 import sys
 
 import click
 
 from kurir_billing.errors import BillingError, InvoiceError
 from kurir_client.cli import businesses, people
+from kurir_client.cli.chat import chat
 from kurir_client.cli.output import Output
 from kurir_client.cli.session import Options
 from kurir_client.demo.command import demo_command
-from kurir_client.errors import ClientError
+from kurir_client.errors import ClientError, ProfileError, RefusedError
 from kurir_crypto.errors import CryptoError
 from kurir_wire.errors import WireError
 
@@ -53,13 +55,18 @@ def cli(
     context.obj = Options(home, Output(as_json, ascii_only), ca_file)
 
 
-for command in (*people.COMMANDS, *businesses.COMMANDS, demo_command):
+for command in (*people.COMMANDS, chat, *businesses.COMMANDS, demo_command):
     cli.add_command(command)
 
 
 def main() -> None:
     """The console script."""
     out = Output("--json" in sys.argv[1:], ascii_only=False)
+    for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "replace")):
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # odd bytes or an old terminal are no reason to end
+            stream.reconfigure(errors=errors)
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.Exit as error:
@@ -75,6 +82,10 @@ def main() -> None:
     except InvoiceError as error:
         out.error(f"the invoice differs at {error}", "keep both files; ask the operator", 8)
         code = INVOICE_DIFFERS
+    except RefusedError as error:
+        figures = {"refusal_code": error.code, "quote_micro_usd": error.quote_micro_usd}
+        out.error(error.what, error.hint, error.exit_code, **figures)
+        code = error.exit_code
     except ClientError as error:
         out.error(error.what, error.hint, error.exit_code)
         code = error.exit_code
@@ -85,4 +96,8 @@ def main() -> None:
         # The reader of our output went away (kurir … | head): nothing is lost by ending quietly.
         sys.stderr.close()
         code = 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        out.error(f"{where}{error.strerror or error}", "check space and permissions", 3)
+        code = ProfileError.exit_code
     sys.exit(code if isinstance(code, int) else 0)

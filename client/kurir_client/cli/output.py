@@ -1,6 +1,6 @@
 """What the command line prints: lines for people, or one JSON object a line.
 
-Text of others never reaches the terminal with control characters in it.
+Text of others never reaches the terminal with control characters in it; JSON is all ASCII.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Output:
     def line(self, text: str, **facts: object) -> None:
         """One line; in JSON the facts instead."""
         if self.as_json:
-            click.echo(json.dumps(facts, ensure_ascii=False))
+            click.echo(json.dumps(facts))
         else:
             click.echo(self._plain(text))
 
@@ -45,11 +45,11 @@ class Output:
         if not self.as_json:
             click.echo(self._plain(text), err=True)
 
-    def error(self, what: str, hint: str, code: int) -> None:
+    def error(self, what: str, hint: str, code: int, **more: object) -> None:
         """What went wrong, and what to do."""
         if self.as_json:
-            text = json.dumps({"error": what, "hint": hint, "exit_code": code}, ensure_ascii=False)
-            click.echo(text, err=True)
+            facts = {"error": what, "hint": hint, "exit_code": code, **more}
+            click.echo(json.dumps(facts), err=True)
             return
         click.echo(f"error: {harmless(what)}", err=True)
         if hint:
@@ -77,7 +77,7 @@ class Output:
                 "label": label_of(message),
             }
             shown = {key: value for key, value in facts.items() if value is not None}
-            click.echo(json.dumps(shown, ensure_ascii=False))
+            click.echo(json.dumps(shown))
             return
         when = clock_time(message.at)
         text = harmless(message.text).replace("\n", "\n" + " " * (len(when) + 2))
@@ -112,7 +112,10 @@ def harmless(text: str) -> str:
 
 def clock_time(at: int) -> str:
     """Hours and minutes here; with the date if it was another day."""
-    then, now = time.localtime(at), time.localtime()
+    try:
+        then, now = time.localtime(at), time.localtime()
+    except (OverflowError, OSError, ValueError):
+        return "??:??"  # the other side's clock may say anything
     same_day = then[:3] == now[:3]
     return time.strftime("%H:%M" if same_day else "%d %b %H:%M", then)
 
@@ -121,7 +124,10 @@ def label_of(message: Message) -> str | None:
     """The category that a business declared, in a word."""
     if message.category is None:
         return None
-    category = Category(message.category)
+    try:
+        category = Category(message.category)
+    except ValueError:
+        return f"category {message.category}"  # of a newer kurir
     return "message" if category is Category.NONE else category.name.lower()
 
 

@@ -1,37 +1,37 @@
-"""Commands for people: init, invite, add, contacts, send, read, chat, verify, status."""
+"""Commands for people: init, invite, add, contacts, send, read, verify, status."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import sys
-import threading
 from typing import Final
 
 import click
 
+from kurir_billing.charge import open_refusal
 from kurir_client.cli.output import Output, clock_time, kind_of, trust_of
 from kurir_client.cli.session import Options, new_passphrase, pass_options, run
 from kurir_client.errors import (
     ClientError,
     OfflineError,
     PeerError,
+    ProfileError,
+    RefusedError,
     RelayError,
     UsageError,
 )
 from kurir_client.messenger import Messenger
-from kurir_client.profile import Profile
+from kurir_client.profile import VAULT_FILE, Profile, parse_relay
 from kurir_client.schema import Contact, Kind, Message, Status
 from kurir_client.terms import offer
 from kurir_crypto import vault
-from kurir_crypto.safety import format_groups
+from kurir_crypto.safety import format_groups, qr_text
 from kurir_wire.cards import TIER_NAMES
 from kurir_wire.links import BusinessLink, InviteLink, parse_link
 
 QUICK_COST: Final = vault.Cost(operations=1, memory_kib=8_192)
 """For throw-away profiles of demonstrations and tests: unlocking takes 10 ms, so does a guess."""
-DRAIN: Final = 1.0
-"""Seconds that a chat waits for answers after its input has ended."""
 
 
 @click.command()
@@ -50,6 +50,13 @@ def init(
 ) -> None:
     """Make a profile in --home."""
     out = options.out
+    # What can be wrong is said before anything is asked or made.
+    if (options.home / VAULT_FILE).exists():
+        raise ProfileError(
+            f"there is a profile in {options.home} already", "use another folder with --home"
+        )
+    if relay:
+        parse_relay(relay)
     if name is None:
         if not sys.stdin.isatty():
             raise UsageError("a profile needs a name", "give it: kurir init --name NAME")
@@ -117,7 +124,7 @@ def _adopt_relay(profile: Profile, link: InviteLink | BusinessLink) -> None:
     profile.set_relay(link.relay.url)
     with profile.store.transaction():
         pin = profile.relay_pin
-        if pin is None:
+        if pin is None or profile.store.get("relay_id") is None:
             profile.store.put("relay_pin", link.pin)
         elif pin != link.pin:
             raise PeerError(
@@ -223,7 +230,14 @@ def deliver_now(out: Output, messenger: Messenger, contact: Contact, inner_id: b
         notes = [item for item in messenger.unread() if item.inner_id == inner_id]
         for note in notes:
             messenger.shown(note)
-        raise PeerError(notes[0].text if notes else f"the message to {contact.name} was not sent")
+        text = notes[0].text if notes else f"the message to {contact.name} was not sent"
+        answers = [open_refusal(data) for data in messenger.profile.store.refusals(inner_id)]
+        if answers:
+            last = max(answers, key=lambda refusal: refusal.now)
+            quoted = last.quote.line.list_price if last.quote else None
+            hint = f"accept the price: --max-price {quoted}" if quoted else ""
+            raise RefusedError(text, hint, last.code, quoted)
+        raise PeerError(text)
     words = "the relay has it" if status is Status.STORED else "queued here" + waits
     price = f" ({sent.price} micro-USD)" if sent and sent.price is not None else ""
     facts: dict[str, object] = {"event": "sent", "to": contact.name, "status": status.value}
@@ -258,9 +272,9 @@ def read(options: Options, follow: bool, name: str | None) -> None:
         problem: ClientError | None = None
         try:
             run(_fetch(messenger))
-        except (OfflineError, UsageError) as error:
-            problem = error
-        count = _show_unread(out, messenger)
+        except ClientError as error:
+            problem = error  # what has come is shown all the same
+        count = show_unread(out, messenger)
         if problem is not None:
             raise problem
         if not count:
@@ -274,14 +288,15 @@ async def _fetch(messenger: Messenger) -> None:
 
 async def _follow(out: Output, messenger: Messenger) -> None:
     async def show() -> None:
-        _show_unread(out, messenger)
+        show_unread(out, messenger)
 
     messenger.on_change = show
     await show()
-    await messenger.follow(lambda state: out.note(_link_state(messenger, state)))
+    await messenger.follow(lambda state: out.note(link_state(messenger, state)))
 
 
-def _link_state(messenger: Messenger, state: str) -> str:
+def link_state(messenger: Messenger, state: str) -> str:
+    """What the link does, with a glyph, and what waits."""
     if state == "online":
         relay = messenger.profile.relay
         return f"● online   {relay.authority if relay else ''}"
@@ -289,7 +304,8 @@ def _link_state(messenger: Messenger, state: str) -> str:
     return f"◌ {state}" + (f", {queued} queued" if queued else "")
 
 
-def _show_unread(out: Output, messenger: Messenger, contact: Contact | None = None) -> int:
+def show_unread(out: Output, messenger: Messenger, contact: Contact | None = None) -> int:
+    """Print what is new, of one contact or of all, and mark it as read."""
     count = 0
     for message in messenger.unread():
         if contact is None or message.contact in (None, contact.id):
@@ -303,87 +319,6 @@ def _show_unread(out: Output, messenger: Messenger, contact: Contact | None = No
 def _show(out: Output, messenger: Messenger, message: Message) -> None:
     who = None if message.contact is None else messenger.profile.store.contact(message.contact)
     out.message(message, who)
-
-
-@click.command()
-@click.argument("name")
-@pass_options
-def chat(options: Options, name: str) -> None:
-    """Talk with NAME: what you type is sent, what comes is shown. /quit or Ctrl+D ends."""
-    with options.profile() as profile:
-        messenger = Messenger(profile)
-        contact = messenger.contact(name)
-        if contact.kind == Kind.CUSTOMER:
-            raise UsageError(f"{contact.name} is a customer", "use: kurir business send")
-        with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
-            run(_chat(options.out, messenger, contact))
-
-
-async def _chat(out: Output, messenger: Messenger, contact: Contact) -> None:
-    async def show() -> None:
-        _show_unread(out, messenger, contact)
-
-    typed = _typed_lines()
-    messenger.on_change = show
-    await show()
-    following = asyncio.create_task(
-        messenger.follow(lambda state: out.note(_link_state(messenger, state)))
-    )
-    try:
-        while True:
-            next_line = asyncio.ensure_future(typed.get())
-            await asyncio.wait({next_line, following}, return_when=asyncio.FIRST_COMPLETED)
-            if following.done():
-                next_line.cancel()
-                following.result()
-            line = next_line.result()
-            if line is None:
-                break
-            try:
-                if not _is_command(line):
-                    messenger.queue_text(
-                        contact, line.removeprefix("/") if _escaped(line) else line
-                    )
-                elif line.split()[0] == "/quit":
-                    break
-                else:
-                    raise UsageError(
-                        f"there is no command {line.split()[0]}", "/quit ends the chat"
-                    )
-            except ClientError as error:
-                out.error(error.what, error.hint, error.exit_code)
-        with contextlib.suppress(OfflineError, RelayError):
-            await messenger.flush()
-        await asyncio.sleep(DRAIN)
-    finally:
-        following.cancel()
-        with contextlib.suppress(asyncio.CancelledError, ClientError):
-            await following
-
-
-def _is_command(line: str) -> bool:
-    """Commands are for people at a terminal; a file's lines are all text."""
-    return sys.stdin.isatty() and line.startswith("/") and not line.startswith("//")
-
-
-def _escaped(line: str) -> bool:
-    return sys.stdin.isatty() and line.startswith("//")
-
-
-def _typed_lines() -> asyncio.Queue[str | None]:
-    """Lines of standard input as they come, then None. Blank ones are left out."""
-    lines: asyncio.Queue[str | None] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
-
-    def read_all() -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended before the input
-            for line in sys.stdin:
-                if line.strip():
-                    loop.call_soon_threadsafe(lines.put_nowait, line.rstrip("\n"))
-            loop.call_soon_threadsafe(lines.put_nowait, None)
-
-    threading.Thread(target=read_all, daemon=True).start()
-    return lines
 
 
 @click.command()
@@ -405,7 +340,7 @@ def verify(options: Options, name: str, answer: str | None) -> None:
                 number=number,
                 trust=trust_of(contact),
             )
-            out.qr(number)
+            out.qr(qr_text(number))
             out.hint(f"Compare these 60 digits with what {contact.name} sees, aloud or in person.")
             if out.as_json or not sys.stdin.isatty():
                 return
@@ -431,7 +366,7 @@ def status(options: Options) -> None:
             try:
                 run(_flush(Messenger(profile)))
                 reachable = True
-            except OfflineError as error:
+            except (OfflineError, RelayError) as error:
                 problem = error.what
         queued, unread = profile.store.queued(), len(profile.store.unread())
         state = "● online" if reachable else "○ offline"
@@ -455,4 +390,4 @@ def status(options: Options) -> None:
                 out.hint(f"{contact.name}: window {until}; now {due.price_micro_usd} micro-USD")
 
 
-COMMANDS: Final = (init, invite, add, contacts, send, read, chat, verify, status)
+COMMANDS: Final = (init, invite, add, contacts, send, read, verify, status)
