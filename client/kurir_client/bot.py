@@ -16,10 +16,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import itertools
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -28,9 +29,11 @@ from kurir_client import business
 from kurir_client.clock import Clock, system_clock
 from kurir_client.errors import OfflineError, ProfileError, RefusedError, RelayError, UsageError
 from kurir_client.messenger import Messenger
+from kurir_client.outbox import INNER_ID_BYTES
 from kurir_client.profile import Profile
 from kurir_client.schema import Contact, Message
 from kurir_client.terms import Offer, offer, refused
+from kurir_wire.ids import digest, u32
 
 RENEW_EVERY: Final = 6 * 3_600.0
 """Seconds after which a connected bot looks at its card, prekeys and rate card again."""
@@ -44,7 +47,6 @@ class Customer:
 
     name: str
     _bot: Bot = field(repr=False)
-    _id: int = field(repr=False)
 
     @property
     def offer(self) -> Offer:
@@ -64,23 +66,32 @@ class Customer:
 class Incoming:
     """A message of a customer.
 
+    :ivar id: the same if the message comes again after a crash
     :ivar at: second at which it was written, by the customer's clock
     """
 
     text: str = field(repr=False)
     at: int
     customer: Customer
+    id: bytes = field(repr=False)
+    _replies: Iterator[int] = field(repr=False, default_factory=itertools.count)
 
     async def reply(self, text: str, max_price: int = 0) -> None:
-        """Answer; free within 24 hours of the customer's message. See :meth:`Customer.send`."""
-        await self.customer.send(text, max_price)
+        """Answer; free within 24 hours of the customer's message. See :meth:`Customer.send`.
+
+        A bot that was killed gets the message again; its first reply to it, its second and so on
+        are then not sent a second time.
+        """
+        reply_id = digest("bot-reply", self.id, u32(next(self._replies)))[:INNER_ID_BYTES]
+        await self.customer._bot.send(self.customer.name, text, max_price, reply_id)
 
 
 Handler = Callable[[Incoming], Awaitable[None]]
 
 
 class Bot:
-    """A business's profile that stays online and hands each message to its handler, once.
+    """A business's profile that stays online and hands each message to its handler: once, or again
+    if it was killed before the handler returned.
 
     :param home: the profile's folder, registered with ``kurir business register``
     :param passphrase: by default from ``KURIR_PASSPHRASE``
@@ -113,9 +124,12 @@ class Bot:
         """
         return offer(self._profile.store, self._contact(name), self._clock())
 
-    async def send(self, name: str, text: str, max_price: int = 0) -> None:
+    async def send(
+        self, name: str, text: str, max_price: int = 0, inner_id: bytes | None = None
+    ) -> None:
         """Write to a customer by name; it leaves at once, or as soon as the relay is there.
 
+        :param inner_id: 16 bytes that name what is said; the same again is not said twice
         :raises RefusedError: it would cost more than ``max_price``
         :raises UsageError: there is no such customer
         """
@@ -123,7 +137,7 @@ class Bot:
         due = offer(self._profile.store, contact, self._clock())
         if due.price_micro_usd > max_price:
             raise refused(due)
-        self._need().queue_text(contact, text, max_price)
+        self._need().queue_text(contact, text, max_price, inner_id)
 
     def run(self) -> None:
         """Run until SIGTERM or Ctrl+C."""
@@ -190,7 +204,9 @@ class Bot:
             log.warning("%s", message.text)
             return
         contact = self._profile.store.contact(message.contact)
-        incoming = Incoming(message.text, message.at, Customer(contact.name, self, contact.id))
+        incoming = Incoming(
+            message.text, message.at, Customer(contact.name, self), message.inner_id or b""
+        )
         if self._handler is None:
             return
         try:

@@ -17,9 +17,16 @@ from kurir_client import inbox, mailboxes, outbox
 from kurir_client.content import MAX_TEXT, TEXT
 from kurir_client.errors import OfflineError, PeerError, RelayError, UsageError
 from kurir_client.link import Link, open_link
-from kurir_client.meeting import accept_invite, add_business, make_invite, renew_cards
+from kurir_client.meeting import (
+    accept_invite,
+    add_business,
+    fetch_rate_card,
+    make_invite,
+    renew_cards,
+)
 from kurir_client.profile import Profile
 from kurir_client.schema import Contact, Message, Status
+from kurir_client.terms import current_rate_card
 from kurir_crypto.safety import safety_number
 from kurir_wire import codes, frames
 from kurir_wire.codec import unpack
@@ -69,10 +76,13 @@ class Messenger:
             raise UsageError(f"there is no contact {name!r}", "see who there is: kurir contacts")
         return found
 
-    def queue_text(self, contact: Contact, text: str, max_price: int = 0) -> bytes:
+    def queue_text(
+        self, contact: Contact, text: str, max_price: int = 0, inner_id: bytes | None = None
+    ) -> bytes:
         """Put a text into the outbox.
 
         :param max_price: micro-USD that a business accepts to pay for it
+        :param inner_id: 16 bytes that name what is said; the same again is not said twice
         :returns: its inner id
         :raises UsageError: empty, or longer than a message may be
         :raises PeerError: the contact's keys changed
@@ -86,13 +96,16 @@ class Messenger:
         if size > MAX_TEXT:
             raise UsageError(f"a message has at most {MAX_TEXT} bytes; send it in parts")
         if contact.state != "active":
+            why = "key changed" if contact.state == "changed" else "number was not the same"
             raise PeerError(
-                f"{contact.name}'s key changed; message not sent",
+                f"{contact.name}'s {why}; message not sent",
                 f"compare the numbers first: kurir verify {contact.name!r}",
             )
         now = self.profile.clock()
         with self.profile.store.transaction():
-            inner_id = outbox.queue(self.profile.store, contact.id, TEXT, text, now, max_price)
+            inner_id = outbox.queue(
+                self.profile.store, contact.id, TEXT, text, now, max_price, inner_id
+            )
         self._changed = True
         self._progress.set()
         return inner_id
@@ -117,12 +130,15 @@ class Messenger:
         return safety_number(self.profile.identity.public, peer)
 
     def set_verified(self, contact: Contact, verified: bool) -> None:
-        """The person compared the numbers. A contact whose key changed is written to again."""
+        """The person compared the numbers. If they are not the same, nothing more is sent; if they
+        are, a contact whose key changed is written to again."""
         store, now = self.profile.store, self.profile.clock()
         with store.transaction():
-            store.set_contact(contact.id, verified_on=now if verified else None)
-            if verified and contact.state != "active":
-                store.set_contact(contact.id, state="active")
+            store.set_contact(
+                contact.id,
+                verified_on=now if verified else None,
+                state="active" if verified else "mistrusted",
+            )
             words = "verified" if verified else "not verified"
             store.add_message(contact.id, None, "note", f"{contact.name} {words}", now, Status.READ)
 
@@ -163,7 +179,6 @@ class Messenger:
                     if self.on_connect is not None:
                         await self.on_connect(link)
                     if reading:
-                        await mailboxes.tend(profile, link)
                         await self._open_live()
                     yield link
                 finally:
@@ -191,6 +206,7 @@ class Messenger:
         """
         profile = self.profile
         await renew_cards(profile, self.link)
+        await self._renew_rates()
         slow: dict[int, int] = {}  # contacts that have to wait; the others go on
         while True:
             beacon = await self.link.fresh_beacon(profile.clock())
@@ -206,11 +222,22 @@ class Messenger:
                 wait = outbox.answered(profile, item, result, self.link.cert)
                 if wait is not None:
                     slow[item.row.contact] = max(wait, slow.get(item.row.contact, 0))
+            await self._renew_rates()
         if slow:
             pause = max(slow.values())
             raise RelayError(
                 "the relay asks to slow down", f"the rest goes in {pause} s", codes.RATE, pause
             )
+
+    async def _renew_rates(self) -> None:
+        """Take the rate card in force when the relay has quoted by one that is not at hand."""
+        store = self.profile.store
+        wanted = store.get("rate_card_wanted")
+        if wanted and wanted != current_rate_card(store)[1]:
+            await fetch_rate_card(self.profile, self.link)
+        if wanted:
+            with store.transaction():
+                store.put("rate_card_wanted", b"")
 
     async def caught_up(self) -> None:
         """Return when all that waited at the relay has been taken in, and answers to it went out.

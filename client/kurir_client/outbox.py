@@ -27,7 +27,7 @@ from kurir_client.engine import (
     seal_personal,
     seal_to_business,
 )
-from kurir_client.errors import PeerError, RefusedError
+from kurir_client.errors import PeerError, RefusedError, RelayError
 from kurir_client.profile import Profile
 from kurir_client.schema import Contact, Kind, Outgoing, Status
 from kurir_client.store import Store
@@ -41,7 +41,7 @@ from kurir_wire import codes
 from kurir_wire.beacons import Beacon
 from kurir_wire.cards import open_business_card
 from kurir_wire.codec import pack, unpack
-from kurir_wire.errors import WireError
+from kurir_wire.errors import ExpiredError, WireError
 from kurir_wire.frames import Result, Submission
 from kurir_wire.ids import DAY, HOUR, MailboxId, business_id_of
 from kurir_wire.relaycert import RelayCert
@@ -73,13 +73,23 @@ class Ready:
 
 
 def queue(
-    store: Store, contact_id: int, kind: int, text: str, now: int, max_price: int = 0
+    store: Store,
+    contact_id: int,
+    kind: int,
+    text: str,
+    now: int,
+    max_price: int = 0,
+    inner_id: bytes | None = None,
 ) -> bytes:
     """Put a message into the outbox, inside the running transaction.
 
+    :param inner_id: 16 bytes that name what is said; the same again is not said twice
     :returns: its inner id
     """
-    inner_id = os.urandom(INNER_ID_BYTES)
+    if inner_id is None:
+        inner_id = os.urandom(INNER_ID_BYTES)
+    elif store.message_sent(inner_id) is not None:
+        return inner_id
     store.add_outgoing(contact_id, inner_id, kind, text, now, max_price)
     if kind != HELLO:
         store.add_message(contact_id, inner_id, "out", text, now, Status.QUEUED)
@@ -156,6 +166,8 @@ def _wired(profile: Profile, n: int, beacon: Beacon, now: int) -> Ready | None:
                 store.put_session(sealed.session.id, contact.id, sealed.session.to_bytes())
                 wire = pack(sealed.submission)
                 store.wire_outgoing(n, wire, now, sealed.charge_hash)
+        except ExpiredError:
+            return None  # it waits for a new card; each connection looks for one
         except (MessageTooLongError, RefusedError, PeerError, CryptoError, BillingError) as error:
             _give_up(store, row, str(error))
             return None
@@ -193,6 +205,8 @@ def _seal_to_business(
         raise PeerError(f"{contact.name} is not set up; add it again by its link")
     try:
         card = open_business_card(contact.card, now)
+    except ExpiredError:
+        raise
     except WireError as error:
         raise PeerError(f"{error}; add {contact.name} again by its link") from error
     read_key = SigningKeyPair.from_seed(own.read_seed)
@@ -260,11 +274,11 @@ def _stored(store: Store, row: Outgoing, result: Result | None, cert: RelayCert)
     price = None
     if row.charge_hash is not None:
         if result is None or result.data is None:
-            raise PeerError("the relay accepted a charge without a receipt")
+            raise RelayError("the relay accepted a charge without a receipt")
         receipt = charges.open_receipt(result.data)
         receipt.verify(cert.receipt_pk)
         if receipt.charge != row.charge_hash:
-            raise PeerError("the relay's receipt is for another charge")
+            raise RelayError("the relay's receipt is for another charge")
         store.set_charge(row.charge_hash, "accepted", result.data)
         own = store.charge(row.charge_hash)
         price = unpack(own.line, charges.Line).list_price if own else None
@@ -279,10 +293,12 @@ def _refused(profile: Profile, row: Outgoing, data: bytes, cert: RelayCert) -> b
     business_id = business_id_of(store.need("business_root_pk"))
     refusal.verify(cert.receipt_pk, profile.relay_id, business_id)
     if row.charge_hash is None or refusal.charge != row.charge_hash:
-        raise PeerError("the relay refused another charge than the one that was sent")
+        raise RelayError("the relay refused another charge than the one that was sent")
     store.set_charge(row.charge_hash, "refused", data)
     quote = refusal.quote.line if refusal.quote else None
     if quote is not None and row.quote is None and quote.list_price <= row.max_price:
+        # Whether the quote is right is checked when it is signed, under the card that it names.
+        store.put("rate_card_wanted", quote.rate_card)
         store.accept_quote(row.n, pack(quote))
         return False
     code = RefusalCode(refusal.code)

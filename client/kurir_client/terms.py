@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kurir_billing.charge import Line
 from kurir_billing.grant import Grant
-from kurir_billing.kinds import REFUSAL_TEXT, Category, RefusalCode
+from kurir_billing.kinds import REFUSAL_TEXT, Category, Class, RefusalCode
 from kurir_billing.ratecard import RateCard, parse, rate_card_hash
 from kurir_billing.tariffs import DEFAULT_TARIFF, Facts, price
 from kurir_client.errors import PeerError, RefusedError
@@ -15,6 +15,7 @@ from kurir_client.store import Store
 from kurir_wire.cards import Signed
 from kurir_wire.codec import unpack
 from kurir_wire.ids import NO_HASH, Hash
+from kurir_wire.limits import CLOCK_SKEW
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,30 +37,48 @@ def charge_terms(
 ) -> tuple[Line, Grant | None]:
     """The line to sign, and the grant to show with it.
 
-    :param quote: a line that the relay quoted and the business accepts, which settles the matter
+    :param quote: a line that the relay quoted and whose price the business accepts; it is signed
+        only if it follows from the rate card and the evidence at hand
     :raises PeerError: the customer's market is not known
+    :raises RefusedError: the relay quoted what is not due
     """
     if contact.market is None:
         raise PeerError(f"{contact.name} is not a customer")
     grant = unpack(contact.permit, Grant) if contact.permit else None
+    if quote is not None:
+        _check_quote(store, contact.market, grant, quote, now)
+        return quote, grant if quote.klass == Class.IN_WINDOW else None
     if grant is not None and not grant.is_open(now):
         grant = None
-    if quote is not None:
-        return quote, grant
-    card, card_hash = current_rate_card(store)
     tariff = (store.get("tariff") or DEFAULT_TARIFF.encode()).decode()
-    facts = Facts(contact.market, Category.NONE, grant is not None)
-    due = price(tariff, facts, card)
-    line = Line(
-        contact.market,
-        tariff,
-        card_hash,
-        facts.category,
-        due.klass,
-        due.micro_usd,
-        NO_HASH,
-    )
-    return line, grant
+    return _line(store, contact.market, tariff, window_open=grant is not None), grant
+
+
+def _line(store: Store, market: str, tariff: str, *, window_open: bool) -> Line:
+    card, card_hash = current_rate_card(store)
+    due = price(tariff, Facts(market, Category.NONE, window_open), card)
+    return Line(market, tariff, card_hash, Category.NONE, due.klass, due.micro_usd, NO_HASH)
+
+
+def _check_quote(store: Store, market: str, grant: Grant | None, quote: Line, now: int) -> None:
+    """A business that signed whatever it is quoted could be overcharged without proof.
+
+    :raises RefusedError: another line is due
+    """
+    window_open = quote.klass == Class.IN_WINDOW
+    if quote != _line(store, market, quote.tariff, window_open=window_open):
+        raise RefusedError(
+            "the relay quoted a price that does not follow from its rate card",
+            "keep its signed refusal, and take it up with the operator",
+            RefusalCode.BAD_PARAMETER,
+        )
+    # Two clocks may differ by a little at the window's end; by more, the relay is wrong or lies.
+    if not window_open and grant is not None and grant.is_open(now + CLOCK_SKEW):
+        raise RefusedError(
+            "the relay wants to charge for an answer whose window is open",
+            "keep its signed refusal and compare the clocks; then take it up with the operator",
+            RefusalCode.BAD_PARAMETER,
+        )
 
 
 def current_rate_card(store: Store) -> tuple[RateCard, Hash]:

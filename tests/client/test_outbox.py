@@ -175,6 +175,7 @@ def test_a_charge_is_never_signed_anew_without_a_refusal(pair: Pair) -> None:
 
 def test_a_quote_is_taken_if_it_was_accepted_and_told_if_not(pair: Pair) -> None:
     _, siti = pair.open_shop()
+    pair.clock.now += DAY - 100  # our clock is a little behind the relay's
     for max_price, expected in ((RATE_ID, Status.QUEUED), (0, Status.FAILED)):
         inner_id = say(pair, pair.bob, siti, "welcome", max_price)
         ready = pair.prepare(pair.bob)[-1]
@@ -183,10 +184,42 @@ def test_a_quote_is_taken_if_it_was_accepted_and_told_if_not(pair: Pair) -> None
         assert status(pair.bob, inner_id) is expected
     (again,) = pair.prepare(pair.bob)
     charge, _ = hashed(pair, again)
-    assert charge.line.list_price == RATE_ID
+    assert (charge.line.list_price, charge.grant) == (RATE_ID, None)
     # A second refusal of the very line that the relay quoted is final.
     answer = refusal(pair, again, RefusalCode.OUTSIDE_WINDOW, RATE_ID)
     outbox.answered(pair.bob, again, answer, pair.relay.cert)
+    assert pair.prepare(pair.bob) == []
+
+
+@pytest.mark.parametrize(
+    ("behind", "price", "words"),
+    [(3_600, RATE_ID, "whose window is open"), (100, RATE_ID + 1, "does not follow")],
+)
+def test_a_quote_that_is_not_due_is_never_signed(
+    pair: Pair, behind: int, price: int, words: str
+) -> None:
+    """Else a relay could refuse free answers, quote the paid price, and nobody could prove it."""
+    _, siti = pair.open_shop()
+    pair.clock.now += DAY - behind
+    inner_id = say(pair, pair.bob, siti, "welcome", 2 * RATE_ID)
+    (ready,) = pair.prepare(pair.bob)
+    answer = refusal(pair, ready, RefusalCode.OUTSIDE_WINDOW, price)
+    outbox.answered(pair.bob, ready, answer, pair.relay.cert)
+    assert pair.prepare(pair.bob) == []
+    assert status(pair.bob, inner_id) is Status.FAILED
+    assert words in pair.bob.store.unread()[-1].text
+
+
+def test_the_same_reply_is_not_said_twice(pair: Pair) -> None:
+    """A bot that was killed after it replied handles the message again."""
+    _, siti = pair.open_shop()
+    for _ in range(2):
+        with pair.bob.store.transaction():
+            outbox.queue(pair.bob.store, siti.id, 1, "ticket", pair.clock.now, 0, bytes(16))
+    (ready,) = pair.prepare(pair.bob)
+    outbox.answered(pair.bob, ready, receipt(pair, ready), pair.relay.cert)
+    with pair.bob.store.transaction():
+        outbox.queue(pair.bob.store, siti.id, 1, "ticket", pair.clock.now, 0, bytes(16))
     assert pair.prepare(pair.bob) == []
 
 

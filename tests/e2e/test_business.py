@@ -192,3 +192,23 @@ def test_the_relay_does_not_keep_when_the_customer_wrote(
     for secret in (grant.signature, grant.nonce, there.opening, there.key):
         assert secret not in held
     assert customer.texts() == ["welcome"]
+
+
+def test_a_new_rate_card_is_taken_when_the_relay_quotes_by_it(
+    relay: Relay, shop: Person, customer: Person, tmp_path: Path
+) -> None:
+    customer.run("send", "Metro Bus", "hello")
+    shop.run("read")
+    shop.run("business", "customers")  # takes the rate card in force
+    shown = relay.command("ratecard", "show", "--db", str(relay.db), "--json")
+    card = json.loads(shown.stdout)
+    card = card.get("card", card)
+    card["version"] += 1
+    card["markets"]["ID"]["utility"] = 31_000
+    file = tmp_path / "card.json"
+    file.write_text(json.dumps(card))
+    relay.command("ratecard", "install", str(file), "--db", str(relay.db))
+    relay.jump(2 * DAY)
+    sent = shop.run("business", "send", "Siti", "news", "--max-price", "40000")[0]
+    assert (sent["status"], sent["micro_usd"]) == ("stored", 31_000)
+    assert customer.texts() == ["news"]

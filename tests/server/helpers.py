@@ -227,7 +227,7 @@ class Shop:
         self, *, is_open: bool, price: int = 25_000, market: str = MARKET, **changes: Any
     ) -> Line:
         klass = Class.IN_WINDOW if is_open else Class.OUT_OF_WINDOW
-        values = {
+        values: dict[str, Any] = {
             "market": market,
             "tariff": "reply-2018",
             "rate_card": CARD_HASH,

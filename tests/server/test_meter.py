@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -97,7 +99,7 @@ def test_without_a_grant_the_price_of_the_market_is_due(rig: Rig) -> None:
     ],
 )
 def test_a_line_that_differs_in_any_fact_is_refused_with_the_right_one(
-    rig: Rig, change: dict[str, object]
+    rig: Rig, change: dict[str, Any]
 ) -> None:
     shop = rig.shop()
     box, opening = rig.customer(shop)

@@ -3,7 +3,7 @@
 Exit codes: 0 done, 1 something went wrong, 2 wrong usage, 3 the profile (missing, locked, damaged,
 wrong passphrase), 4 the relay cannot be reached, 5 the relay refused or is another one, 6 the
 other side (keys changed, invite used), 7 a business message was refused, 8 an invoice differs,
-130 Ctrl+C.
+130 Ctrl+C (a chat and read --follow end by it, with 0).
 """
 
 from __future__ import annotations

@@ -135,6 +135,8 @@ def trust_of(contact: Contact) -> str:
     """``verified``, ``unverified`` or ``KEY CHANGED``."""
     if contact.state == "changed":
         return "KEY CHANGED"
+    if contact.state != "active":
+        return "NUMBERS DIFFER"
     return "verified" if contact.verified_on is not None else "unverified"
 
 

@@ -56,5 +56,5 @@ def search_terms(texts: Iterable[str]) -> list[str]:
                 if any(character.isalnum() for character in word):
                     terms.setdefault(word)
                     terms.update(dict.fromkeys(re.findall(r"[^\W_]+", word)))
-    terms.pop("", None)
-    return list(terms)
+    # What has nothing to see is no word: a NUL stands in every unused byte of a database.
+    return [term for term in terms if any(c.isprintable() and c != " " for c in term)]

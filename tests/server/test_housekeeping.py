@@ -1,0 +1,164 @@
+"""What has come to its end goes: to the hour or day, in steps, and never early."""
+
+from __future__ import annotations
+
+import pytest
+
+from kurir_server import housekeeping
+from kurir_server.housekeeping import Step, tidy
+from kurir_server.limits import ACCEPTED_SECOND_KEPT, MAX_UNSETTLED, SETTLE_DAYS
+from kurir_server.rows import Swept
+from kurir_wire.frames import GetCard, Open, PutCard
+from kurir_wire.ids import DAY, HOUR
+from tests.server.helpers import Box, Shop, Signed, receipt_of
+from tests.server.rig import START, Rig
+
+
+def accept(rig: Rig) -> tuple[Shop, Box, Signed]:
+    shop = rig.shop()
+    box, opening = rig.customer(shop)
+    signed = rig.charge(shop, box, opening, shop.line(is_open=False))
+    receipt_of(rig.submit(signed.submission)[0])
+    return shop, box, signed
+
+
+def test_the_second_of_acceptance_is_erased_within_the_hour(rig: Rig) -> None:
+    rig.now = START + 17
+    _, _, signed = accept(rig)
+    rig.now += ACCEPTED_SECOND_KEPT - 1
+    rig.tidy()
+    assert rig.count("accepted_seconds") == 1
+    assert receipt_of(rig.submit(signed.submission)[0]).accepted_at == START + 17
+    rig.now += 1
+    rig.tidy()
+    assert rig.count("accepted_seconds") == 0
+    assert receipt_of(rig.submit(signed.submission)[0]).accepted_at == START // HOUR * HOUR
+    assert rig.count("charges") == 1
+
+
+def test_charges_and_marks_stay_for_as_long_as_they_can_settle(rig: Rig) -> None:
+    _, _, signed = accept(rig)
+    day = START // DAY
+    rig.now = (day + SETTLE_DAYS + 2) * DAY - 1
+    rig.tidy()
+    assert rig.count("charges") == rig.count("used_envelopes") == 1
+    receipt_of(rig.submit(signed.submission)[0])
+    rig.now += 1
+    rig.tidy()
+    assert rig.count("charges") == rig.count("used_envelopes") == 0
+
+
+def test_settling_in_the_last_second_and_one_later(rig: Rig) -> None:
+    for late in (False, True):
+        rig.now = START
+        _, box, signed = accept(rig)
+        rig.fetch(box)
+        rig.now = START // HOUR * HOUR + SETTLE_DAYS * DAY - (0 if late else 1)
+        result = rig.ack(box, signed.submission.envelope_id, signed.secret)
+        assert (result is None) is not late
+        assert rig.count("leaves") == 1
+        if late:
+            assert result is not None
+            assert result.left == MAX_UNSETTLED - 1
+
+
+def test_the_number_of_a_lane_outlives_the_lane(rig: Rig) -> None:
+    shop = rig.shop()
+    shop.lane = shop.enrol(START + DAY)
+    box, opening = rig.customer(shop)
+    receipt_of(rig.submit(rig.charge(shop, box, opening, shop.line(is_open=False)).submission)[0])
+    rig.now = shop.lane.not_after - 1
+    rig.tidy()
+    assert rig.count("lanes") == 1
+    rig.now = (shop.lane.not_after // DAY + 1) * DAY - 1
+    rig.tidy()
+    assert rig.count("lanes") == 1
+    rig.now += 1
+    rig.tidy()
+    assert rig.count("lanes") == 0
+    forever = rig.shop()
+    forever.lane = forever.enrol(2**63 - 1)
+    box, opening = rig.customer(forever)
+    line = forever.line(is_open=False)
+    receipt_of(rig.submit(rig.charge(forever, box, opening, line).submission)[0])
+
+
+def test_cards_go_to_the_hour(rig: Rig) -> None:
+    box = rig.personal()
+    assert box.token is not None
+    talk = rig.connection()
+    talk.send(Open(1, [box.opening(rig.nonce)]))
+    talk.send(PutCard(2, box.id, b"sealed"))
+    rig.now = START // HOUR * HOUR + 720 * HOUR - 1
+    rig.tidy()
+    assert rig.count("cards") == 1
+    rig.now += 1
+    (reply,) = rig.connection().send(GetCard(3, box.id, box.token))
+    assert type(reply).__name__ == "Error", "not handed out, though nobody has tidied"
+    rig.tidy()
+    assert rig.count("cards") == 0
+
+
+def test_small_steps_do_all_of_it(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(housekeeping, "TIDY_ROWS", 3)
+    kept = rig.personal()
+    talk = rig.connection()
+    talk.send(Open(1, [kept.opening(rig.nonce)]))
+    for _ in range(7):
+        box = rig.personal()
+        assert rig.submit(box.write(), box.write()) == [None, None]
+        accept(rig)
+    for table in ("envelopes", "mailboxes", "charges", "used_envelopes", "accepted_seconds"):
+        assert rig.count(table) >= 7
+    rig.now += 24 * HOUR
+    rig.tidy()
+    assert rig.count("envelopes") == 0
+    assert rig.count("accepted_seconds") == 0
+    rig.now += HOUR
+    assert len(rig.tidy()) == 14, "personal ones and addresses; customers and one were opened"
+    rig.now += 33 * DAY
+    rig.tidy()
+    assert {table.name: rig.count(table.value[0]) for table in Swept} == dict.fromkeys(
+        (table.name for table in Swept), 0
+    )
+
+
+def test_exactly_full_steps_end(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(housekeeping, "TIDY_ROWS", 2)
+    boxes = [rig.personal() for _ in range(4)]
+    for box in boxes:
+        assert rig.submit(box.write()) == [None]
+    rig.now += 26 * HOUR
+    assert len(rig.tidy()) == 4
+
+
+def test_one_that_is_read_at_its_end_is_kept(rig: Rig) -> None:
+    box = rig.personal()
+    row = rig.row(box)
+    rig.now += 26 * HOUR
+    done = rig.run(lambda rows: tidy(rows, rig.moment, rig.meter, Step(None, -1), [row]))
+    assert done.gone == []
+    mailbox = rig.run(lambda rows: rows.mailbox(box.id))
+    assert mailbox is not None
+    assert mailbox.keep_until == (rig.now // DAY + 91) * 24
+
+
+def test_a_reader_finds_its_mailbox_through_ninety_whole_days(rig: Rig) -> None:
+    box = rig.personal()
+    rig.connection().send(Open(1, [box.opening(rig.nonce)]))
+    rig.now = (START // DAY + 91) * DAY - 1
+    assert rig.tidy() == []
+    rig.now += 1
+    assert len(rig.tidy()) == 1
+
+
+def test_counters_of_a_mailbox_follow_what_goes(rig: Rig) -> None:
+    box = rig.personal()
+    assert rig.submit(box.write(), box.write(4_096)) == [None, None]
+    row = rig.row(box)
+    rig.run(lambda rows: rows.keep_mailbox(row, START // HOUR + 99))
+    rig.now += 24 * HOUR
+    rig.tidy()
+    mailbox = rig.run(lambda rows: rows.mailbox(box.id))
+    assert mailbox is not None
+    assert (mailbox.depth, mailbox.size, mailbox.next_n) == (0, 0, 3)

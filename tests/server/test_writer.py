@@ -1,0 +1,401 @@
+"""Group commit: results only after the commit, and never for what was not committed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from kurir_server import admin, keyfiles
+from kurir_server import writer as writer_module
+from kurir_server.app import App
+from kurir_server.clock import Clock
+from kurir_server.errors import StorageError
+from kurir_server.listener import Peer
+from kurir_server.log import Log
+from kurir_server.rows import Moment, Rows
+from kurir_server.store import AsyncStore, Store, open_async
+from kurir_server.work import Failed, Job
+from kurir_server.writer import Writer
+from kurir_wire.frames import (
+    Ack,
+    Acks,
+    BeaconIs,
+    Create,
+    Deliver,
+    GetBeacon,
+    Open,
+    Push,
+    Request,
+    Results,
+    Submit,
+    Welcome,
+    decode_push,
+    encode,
+)
+from kurir_wire.ids import HOUR, MINUTE, EnvelopeId, Hash, MailboxId
+from tests.server.helpers import Box
+from tests.server.rig import START
+
+ID = MailboxId(bytes(32))
+
+
+class FaultyStore(Store):
+    """A store whose ``commit`` a test can watch, hold up or break."""
+
+    before_commit: Callable[[], None] | None = None
+    fails_after_commit = False
+    commits = 0
+
+    def commit(self) -> None:
+        if self.before_commit is not None:
+            self.before_commit()
+        super().commit()
+        self.commits += 1
+
+
+class Bench:
+    """A writer over a real database, and a clock that the test sets."""
+
+    def __init__(self, wrapper: AsyncStore, store: FaultyStore, monkeypatch: Any) -> None:
+        self.now = START
+        self.text = io.StringIO()
+        self.log = Log(self.text)
+        self.clock = Clock(self.log)
+        monkeypatch.setattr("kurir_server.clock.time.time", lambda: float(self.now))
+        self.wrapper, self.store = wrapper, store
+        self.flushed = 0
+        self.writer = Writer(wrapper, self.clock, self.log, 0, self._flush)
+
+    def _flush(self) -> None:
+        self.flushed += 1
+
+    @property
+    def events(self) -> list[str]:
+        return [json.loads(line)["event"] for line in self.text.getvalue().splitlines()]
+
+    def count(self) -> int:
+        """Mailboxes as another process sees them: what is committed."""
+        with contextlib.closing(sqlite3.connect(self.path)) as other:
+            return int(other.execute("SELECT count(*) FROM mailboxes").fetchone()[0])
+
+    @property
+    def path(self) -> Path:
+        return self.store._path
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+    db = tmp_path / "relay.db"
+    Store.create(db, bytes(32)).close()
+    opened: list[FaultyStore] = []
+
+    def opener(path: Path) -> Store:
+        opened.append(cast("FaultyStore", FaultyStore.open(path)))
+        return opened[0]
+
+    wrapper = await open_async(db, opener)
+    made = Bench(wrapper, opened[0], monkeypatch)
+    running = asyncio.create_task(made.writer.run())
+    yield made
+    made.writer.stop()
+    await running
+    await wrapper.close()
+
+
+def add(number: int) -> Callable[[Rows, Moment], int]:
+    def run(rows: Rows, moment: Moment) -> int:
+        rows.add_mailbox(MailboxId(bytes([number]) * 32), bytes(32), Hash(bytes(32)), 1)
+        return number
+
+    return run
+
+
+async def results_of(bench: Bench, *runs: Callable[[Rows, Moment], Any]) -> list[Any]:
+    """All put at once, so that they are one batch."""
+    return list(await asyncio.gather(*(bench.writer.call(run) for run in runs)))
+
+
+async def test_results_come_after_the_commit_and_one_commit_serves_all(bench: Bench) -> None:
+    outcomes: list[tuple[int, int]] = []
+    at_commit: list[int] = []
+    bench.store.before_commit = lambda: at_commit.append(len(outcomes))
+    for number in range(5):
+        bench.writer.push(Job(add(number), lambda n: outcomes.append((n, bench.count()))))
+    await bench.writer.call(lambda rows, moment: None)
+    assert outcomes == [(n, 5) for n in range(5)], "each saw all five on disk when it was told"
+    assert at_commit == [0], "and nobody was told before"
+    assert bench.flushed == 1
+
+
+async def test_nothing_is_told_while_the_commit_hangs(bench: Bench) -> None:
+    import threading
+
+    entered, go_on = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        entered.set()
+        assert go_on.wait(10)
+
+    bench.store.before_commit = hang
+    told: list[int] = []
+    bench.writer.push(Job(add(1), told.append))
+    await asyncio.to_thread(entered.wait, 10)
+    assert bench.count() == 0
+    assert told == []
+    go_on.set()
+    await bench.writer.call(lambda rows, moment: None)
+    assert told == [1]
+
+
+async def test_a_commit_that_fails_takes_all_with_it_and_the_next_works(bench: Bench) -> None:
+    def full() -> None:
+        raise StorageError("SQLITE_FULL")
+
+    bench.store.before_commit = full
+    assert await results_of(bench, add(1), add(2)) == [Failed(), Failed()]
+    assert bench.writer.is_failing
+    assert await results_of(bench, add(3)) == [Failed()]
+    assert bench.count() == 0
+    bench.store.before_commit = None
+    assert await results_of(bench, add(1), add(2)) == [1, 2]
+    assert not bench.writer.is_failing
+    assert bench.count() == 2
+    assert bench.events == ["disk-failed", "disk-recovered"], "said once, however often it failed"
+
+
+async def test_a_statement_that_fails_takes_its_batch_with_it(bench: Bench) -> None:
+    def broken(rows: Rows, moment: Moment) -> None:
+        add(7)(rows, moment)
+        add(7)(rows, moment)
+
+    assert await results_of(bench, add(1), broken, add(2)) == [Failed()] * 3
+    assert bench.count() == 0
+
+
+async def test_a_fault_of_ours_harms_only_its_own_request(bench: Bench) -> None:
+    def broken(rows: Rows, moment: Moment) -> None:
+        add(7)(rows, moment)
+        raise KeyError("canary-word")
+
+    assert await results_of(bench, add(1), broken, add(2)) == [1, Failed(), 2]
+    assert bench.count() == 2, "what the broken one wrote is not there"
+    assert bench.events == ["internal-error"]
+    assert "canary-word" not in bench.text.getvalue()
+    assert "KeyError" in bench.text.getvalue()
+
+
+async def test_a_fault_in_one_answer_keeps_the_others(bench: Bench) -> None:
+    told: list[int] = []
+
+    def broken(outcome: int) -> None:
+        raise RuntimeError("canary-word")
+
+    bench.writer.push(Job(add(1), broken))
+    bench.writer.push(Job(add(2), told.append))
+    await bench.writer.call(lambda rows, moment: None)
+    assert told == [2]
+    assert "canary-word" not in bench.text.getvalue()
+
+
+async def test_batches_and_queue_are_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "MAX_BATCH", 2)
+    await results_of(bench, *(add(number) for number in range(5)))
+    assert bench.store.commits == 3
+    monkeypatch.setattr(writer_module, "MAX_BATCH", 100)
+    monkeypatch.setattr(writer_module, "MAX_BATCH_BYTES", 10)
+    told: list[int] = []
+    for number in range(5, 9):
+        bench.writer.push(Job(add(number), told.append, weight=6))
+    await bench.writer.call(lambda rows, moment: None)
+    assert told == [5, 6, 7, 8]
+    assert bench.store.commits == 6, "two of six bytes fill a batch"
+
+    monkeypatch.setattr(writer_module, "MAX_QUEUE", 2)
+    putting = [
+        asyncio.ensure_future(bench.writer.put(Job(add(number), told.append)))
+        for number in range(10, 20)
+    ]
+    await asyncio.gather(*putting)
+    await bench.writer.call(lambda rows, moment: None)
+    assert sorted(told[4:]) == list(range(10, 20)), "who had to wait is served all the same"
+
+
+async def test_the_minute_is_on_disk_before_anything_of_it_is_told(bench: Bench) -> None:
+    def minute(rows: Rows, moment: Moment) -> tuple[int, int]:
+        return moment.now // MINUTE, rows.minute()
+
+    for shift in (0, 59, 60, 30, 3_600, 0):
+        bench.now = START + shift
+        ((now, stored),) = await results_of(bench, minute)
+        with contextlib.closing(sqlite3.connect(bench.path)) as other:
+            found = other.execute("SELECT value FROM meta WHERE key = 'minute'").fetchone()
+        assert now == stored == int(found[0]) == bench.writer.minute
+    assert bench.writer.minute == (START + 3_600) // MINUTE
+
+
+async def test_a_failed_checkpoint_is_logged_and_survived(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(store: Store) -> None:
+        raise StorageError("SQLITE_IOERR")
+
+    monkeypatch.setattr(Store, "checkpoint", broken)
+    await bench.writer.checkpoint()
+    assert bench.events == ["disk-failed"]
+    assert await results_of(bench, add(1)) == [1]
+
+
+# The whole app over a store that fails, without sockets
+
+
+class Pipe:
+    """Stands for a socket."""
+
+    network = b"net"
+
+    def __init__(self) -> None:
+        self.pushed: asyncio.Queue[Push] = asyncio.Queue()
+
+    def emit(self, frames: list[bytes], close: tuple[int, str] | None = None) -> None:
+        for frame in frames:
+            self.pushed.put_nowait(decode_push(frame))
+
+    async def next(self) -> Push:
+        return await asyncio.wait_for(self.pushed.get(), 10)
+
+
+async def test_ok_means_on_disk_for_every_request_that_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each commit fails at first: nothing may be acknowledged or delivered. Then the same bytes
+    again."""
+    db = tmp_path / "relay.db"
+    keys = admin.init(db, keyfiles.default_folder(db), START)
+    store = cast("FaultyStore", FaultyStore.open(db))
+    store.close()
+    opened: list[FaultyStore] = []
+
+    def opener(path: Path) -> Store:
+        opened.append(cast("FaultyStore", FaultyStore.open(path)))
+        return opened[0]
+
+    log = Log(io.StringIO())
+    clock = Clock(log)
+    monkeypatch.setattr("kurir_server.clock.time.time", lambda: float(START))
+    wrapper = await open_async(db, opener)
+    app = App(keys, wrapper, clock, log)
+    running = asyncio.create_task(app.writer.run())
+    pipe, reading = Pipe(), Pipe()
+    session = await app.connect(cast("Peer", pipe))
+    welcome = await pipe.next()
+    assert isinstance(welcome, Welcome)
+    reader = await app.connect(cast("Peer", reading))
+    other = await reading.next()
+    assert isinstance(other, Welcome)
+    assert other.nonce != welcome.nonce
+
+    def full() -> None:
+        raise StorageError("SQLITE_FULL")
+
+    async def twice(request: Request) -> None:
+        opened[0].before_commit = full
+        await session.on_frame(encode(request))
+        refused = await pipe.next()
+        assert isinstance(refused, Results)
+        assert {r.code if r else "ok" for r in refused.results} == {"unavailable"}
+        opened[0].before_commit = None
+        await session.on_frame(encode(request))
+        taken = await pipe.next()
+        assert isinstance(taken, Results)
+        assert {r.code if r else "ok" for r in taken.results} == {"ok"}
+
+    box = Box.personal(keys.relay_id, START)
+    await twice(Create(1, [box.new(welcome.nonce)]))
+    await reader.on_frame(encode(Open(1, [box.opening(other.nonce)])))
+    assert isinstance(await reading.next(), Results)
+    entry = box.write()
+    await twice(Submit(2, [entry]))
+    pushed = await reading.next()
+    assert isinstance(pushed, Deliver)
+    assert [d.envelope_id for d in pushed.deliveries] == [entry.envelope_id]
+    assert reading.pushed.empty(), "the one that failed was never delivered"
+    await twice(Open(3, [box.opening(welcome.nonce)]))
+    assert isinstance(await pipe.next(), Deliver)
+    await twice(Acks(4, [Ack(box.id, entry.envelope_id)]))
+    assert (
+        await app.writer.call(
+            lambda rows, moment: rows.envelope_body(1, EnvelopeId(entry.envelope_id))
+        )
+        is None
+    )
+
+    # While the disk fails a newcomer is greeted with the last minute that is on disk.
+    monkeypatch.setattr("kurir_server.clock.time.time", lambda: float(START + HOUR))
+    opened[0].before_commit = full
+    late = Pipe()
+    await app.connect(cast("Peer", late))
+    greeting = await late.next()
+    assert isinstance(greeting, Welcome)
+    assert (greeting.now, greeting.beacon.minute) == (START, START // MINUTE)
+    opened[0].before_commit = None
+    await session.on_frame(encode(GetBeacon(5)))
+    answer = await pipe.next()
+    assert isinstance(answer, BeaconIs)
+    assert answer.beacon.minute == (START + HOUR) // MINUTE
+    app.writer.stop()
+    await running
+    await wrapper.close()
+
+
+async def test_delivery_resumes_after_the_disk_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Envelopes that could not be read come when the disk works again, though nobody asks."""
+    monkeypatch.setattr("kurir_server.app.TICK_SECONDS", 0.01)
+    db = tmp_path / "relay.db"
+    keys = admin.init(db, keyfiles.default_folder(db), START)
+    opened: list[FaultyStore] = []
+
+    def opener(path: Path) -> Store:
+        opened.append(cast("FaultyStore", FaultyStore.open(path)))
+        return opened[0]
+
+    log = Log(io.StringIO())
+    monkeypatch.setattr("kurir_server.clock.time.time", lambda: float(START))
+    wrapper = await open_async(db, opener)
+    app = App(keys, wrapper, Clock(log), log)
+    tasks = [asyncio.create_task(app.writer.run()), asyncio.create_task(app.keep_house())]
+    pipe = Pipe()
+    session = await app.connect(cast("Peer", pipe))
+    welcome = await pipe.next()
+    assert isinstance(welcome, Welcome)
+    box = Box.personal(keys.relay_id, START)
+    await session.on_frame(encode(Create(1, [box.new(welcome.nonce)])))
+    await session.on_frame(encode(Submit(2, [box.write()])))
+    assert [type(await pipe.next()) for _ in range(2)] == [Results, Results]
+    commits = opened[0].commits
+
+    def full_after_open() -> None:
+        # The commit of "open" succeeds; the reads of what waits fail three times.
+        if commits < opened[0].commits <= commits + 1 and failures:
+            failures.pop()
+            raise StorageError("SQLITE_IOERR_READ")
+
+    failures = [1, 2, 3]
+    opened[0].before_commit = full_after_open
+    await session.on_frame(encode(Open(3, [box.opening(welcome.nonce)])))
+    assert isinstance(await pipe.next(), Results)
+    assert isinstance(await pipe.next(), Deliver)
+    assert failures == []
+    tasks[1].cancel()
+    app.writer.stop()
+    await tasks[0]
+    await wrapper.close()
