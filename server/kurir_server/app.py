@@ -105,9 +105,14 @@ class _Session:
 
 
 class App:
-    """One running relay."""
+    """One running relay.
 
-    def __init__(self, keys: RelayKeys, store: AsyncStore, clock: Clock, log: Log) -> None:
+    :param minute: the last one on disk
+    """
+
+    def __init__(
+        self, keys: RelayKeys, store: AsyncStore, clock: Clock, log: Log, minute: int
+    ) -> None:
         self.clock = clock
         self.sessions: dict[Connection, _Session] = {}
         self._keys = keys
@@ -116,7 +121,7 @@ class App:
         self._meter = Meter(keys)
         relay = Relay(keys, self._meter)
         self._services = Services(keys, relay, Registry(keys, relay), self._hub)
-        self.writer = Writer(store, clock, log, clock.floor // MINUTE, self._flush)
+        self.writer = Writer(store, clock, log, minute, self._flush)
 
     async def connect(self, peer: Peer) -> _Session:
         """A new socket: greet it."""
@@ -183,6 +188,9 @@ async def serve(config: Config, log: Log, opener: Callable[[Path], Store] = Stor
     :raises RelayError: it cannot start
     """
     config.check()
+    if config.ready_file is not None:
+        # One that a crash left names an address at which nobody accepts.
+        config.ready_file.unlink(missing_ok=True)
     keys = keyfiles.load(config.keys)
     tls = _tls(config)
     store = await open_async(config.db, opener)
@@ -206,7 +214,7 @@ async def _serve(
     now = clock.moment().now
     _check_certificate(keys, now, log)
     log(Event.STARTED, version=version("kurir"), relay=relay_id.hex(), pid=os.getpid())
-    app = App(keys, store, clock, log)
+    app = App(keys, store, clock, log, minute)
     listener = Listener(
         app.connect,
         log.internal,

@@ -29,6 +29,7 @@ class Clock:
     demo_file: Path | None = None
     floor: int = 0
     _offset: int = 0
+    _ahead: int = 0
     _stamp: tuple[int, int, int] | None = None
     _behind: bool = field(default=False)
 
@@ -51,7 +52,10 @@ class Clock:
         else:
             self.floor = wall
             self._behind = False
-        return Moment(self.floor, time.monotonic())
+        # Rates see a demo's jump as well: whoever lets an hour pass may write as after an hour.
+        # Going back takes nothing away: rates and housekeeping go on while relay time stands still.
+        self._ahead = max(self._ahead, self._offset)
+        return Moment(self.floor, time.monotonic() + self._ahead)
 
     def _read_demo(self, path: Path, *, strict: bool) -> None:
         """Read the offset again if the file changed. A file that is being rewritten keeps the old

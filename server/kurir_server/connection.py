@@ -43,6 +43,7 @@ from kurir_wire.frames import (
     GetRateCard,
     GetSettlements,
     Open,
+    Opening,
     Prove,
     Push,
     PutCard,
@@ -62,6 +63,9 @@ from kurir_wire.limits import MAX_TEXT_DETAIL, PROTOCOL_VERSION
 
 POLICY: Final = 1008
 """The WebSocket close code for a client that keeps breaking the protocol."""
+TOO_MANY_OPEN: Final = Result(
+    codes.TOO_MANY, f"one connection reads {MAX_OPEN_MAILBOXES} mailboxes"
+)
 NOT_PROVED: Final = Result(codes.NOT_AUTHORISED, "this connection has not proved to be a business")
 
 
@@ -214,10 +218,7 @@ class Connection:
 
     def _open(self, request: Open) -> None:
         nonce, relay = self._nonce, self._services.relay
-        known = sum(opening.mailbox_id in self._opened for opening in request.mailboxes)
-        room = MAX_OPEN_MAILBOXES - len(self._opened) + known
-        wanted, over = request.mailboxes[:room], len(request.mailboxes[room:])
-        too_many = Result(codes.TOO_MANY, f"one connection reads {MAX_OPEN_MAILBOXES} mailboxes")
+        wanted, places = self._within_limit(request.mailboxes)
 
         def done(outcome: list[Opened | Result] | Failed) -> None:
             if isinstance(outcome, Failed):
@@ -225,18 +226,32 @@ class Connection:
                 return
             if self._is_closed:
                 return
-            results: list[Result | None] = []
-            for opened in outcome:
+            results: list[Result | None] = [TOO_MANY_OPEN] * len(request.mailboxes)
+            for place, opened in zip(places, outcome, strict=True):
                 if isinstance(opened, Result):
-                    results.append(opened)
+                    results[place] = opened
                     continue
-                results.append(Result(codes.OK, left=opened.waiting) if opened.waiting else None)
+                results[place] = Result(codes.OK, left=opened.waiting) if opened.waiting else None
                 self._opened[opened.mailbox_id] = opened.row
                 self._services.hub.reads(opened.row, self)
                 self.deliveries.open(opened)
-            self._results(request.n, results + [too_many] * over)
+            self._results(request.n, results)
 
         self._run(lambda rows, moment: relay.open(rows, moment, nonce, wanted), done, barrier=True)
+
+    def _within_limit(self, openings: list[Opening]) -> tuple[list[Opening], list[int]]:
+        """Those that this connection may still open, and their places. One that is open already
+        takes no room and makes none."""
+        room = MAX_OPEN_MAILBOXES - len(self._opened)
+        new: set[bytes] = set()
+        places: list[int] = []
+        for place, opening in enumerate(openings):
+            if opening.mailbox_id not in self._opened:
+                if opening.mailbox_id not in new and len(new) >= room:
+                    continue
+                new.add(opening.mailbox_id)
+            places.append(place)
+        return [openings[place] for place in places], places
 
     def _delete(self, request: Delete) -> None:
         relay, hub = self._services.relay, self._services.hub

@@ -37,6 +37,7 @@ IPV6_PREFIX: Final = 64
 INBOX_FRAMES: Final = 4
 """Messages of one socket that are read ahead; then TCP holds the sender back."""
 GOING_AWAY: Final = 1001
+INTERNAL_ERROR: Final = 1011
 
 
 class Session(Protocol):
@@ -168,6 +169,7 @@ class Listener:
             return
         except Exception as error:
             self.on_error(error)
+            await socket.close(INTERNAL_ERROR, "a fault of the relay")
         finally:
             if session is not None:
                 session.on_close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +145,19 @@ def test_faults_are_logged_by_place_and_kind_only() -> None:
     assert event["kind"] == "TypeError"
     assert event["place"].startswith("kurir_server.clock:")
     assert "canary" not in text.getvalue()
+
+
+def test_rates_go_on_when_the_demo_clock_goes_back(
+    wall: Wall, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    steady = Wall()
+    monkeypatch.setattr("kurir_server.clock.time.monotonic", steady)
+    file = tmp_path / "clock"
+    clock = Clock(Log(io.StringIO()), file)
+    clock.start(0)
+    ticks = [clock.moment().tick]
+    for offset in (str(DAY), "0", "-77", str(DAY)):
+        file.write_text(offset + "\n" * (len(ticks) % 2))
+        steady.now += 5
+        ticks.append(clock.moment().tick)
+    assert [later - earlier for earlier, later in pairwise(ticks)] == [DAY + 5, 5, 5, 5]

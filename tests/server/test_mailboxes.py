@@ -426,3 +426,22 @@ def test_a_mailbox_that_is_open_or_acknowledged_counts_as_read(rig: Rig) -> None
     assert done.gone == []
     rig.now += 80 * DAY
     assert rig.tidy() == []
+
+
+@pytest.mark.parametrize("how", ["deleted", "taken over"])
+def test_a_mailbox_that_is_gone_leaves_its_room_to_others(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(delivery, "MAX_UNACKED", 2)
+    first, second = rig.personal(), rig.personal()
+    rig.submit(*(first.write() for _ in range(4)))
+    rig.submit(second.write(), second.write())
+    talk, got = open_box(rig, first)
+    assert len(got) == 2
+    if how == "deleted":
+        assert codes_of(talk.send(Delete(2, [first.id]))) == ["ok"]
+        assert rig.hub.read_rows() == []
+    else:
+        open_box(rig, first)
+    _, got = open_box(rig, second, talk)
+    assert [d.mailbox_id for d in got] == [second.id] * 2, "and nothing more of the other"

@@ -512,3 +512,17 @@ def test_cards_come_with_the_token_only(rig: Rig) -> None:
     assert talk.send(GetCard(3, box.id, box.token)) == [CardIs(3, b"sealed")]
     for token in (bytes(32), box.gate, box.token):
         assert code_of(talk.send(GetCard(4, shop.address.id, token))) == codes.NO_MAILBOX
+
+
+def test_what_changes_rights_holds_up_the_next_frame(rig: Rig) -> None:
+    shop = rig.shop()
+    for kind in get_args(Request):
+        box = rig.personal()
+        request = one_of_each(rig, box, shop)[kind]
+        talk = proved(rig, shop)
+        talk.send(Open(1, [box.opening(rig.nonce)]))
+        talk.connection.receive(frames.encode(request), rig.moment)
+        assert talk.connection.outstanding == 1
+        assert talk.connection.barriers == (kind in (Open, Delete, Prove))
+        talk.collect()
+        assert (talk.connection.outstanding, talk.connection.barriers) == (0, 0)

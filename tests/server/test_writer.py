@@ -291,7 +291,7 @@ async def test_ok_means_on_disk_for_every_request_that_writes(
     clock = Clock(log)
     monkeypatch.setattr("kurir_server.clock.time.time", lambda: float(START))
     wrapper = await open_async(db, opener)
-    app = App(keys, wrapper, clock, log)
+    app = App(keys, wrapper, clock, log, 0)
     running = asyncio.create_task(app.writer.run())
     pipe, reading = Pipe(), Pipe()
     session = await app.connect(cast("Peer", pipe))
@@ -371,7 +371,7 @@ async def test_delivery_resumes_after_the_disk_failed(
     log = Log(io.StringIO())
     monkeypatch.setattr("kurir_server.clock.time.time", lambda: float(START))
     wrapper = await open_async(db, opener)
-    app = App(keys, wrapper, Clock(log), log)
+    app = App(keys, wrapper, Clock(log), log, 0)
     tasks = [asyncio.create_task(app.writer.run()), asyncio.create_task(app.keep_house())]
     pipe = Pipe()
     session = await app.connect(cast("Peer", pipe))

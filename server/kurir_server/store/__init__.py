@@ -188,6 +188,9 @@ async def open_async(path: Path, opener: Callable[[Path], Store] = Store.open) -
 
     :raises DatabaseError: as :meth:`Store.open`
     """
+    # Checked before there is a thread: one that fails to open outlives the event loop by a moment
+    # and would then print a traceback of its own.
+    Store.open(path).close()
     opened: list[Store] = []
 
     def connector() -> sqlite3.Connection:

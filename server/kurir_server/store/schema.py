@@ -2,7 +2,7 @@
 
 No table has a row order that ties unrelated mailboxes: keys are random or hashes, and ``n`` counts
 within one mailbox. Ends are whole hours or days. The one finer time, ``accepted_seconds.second``,
-is erased within the hour. docs/_relay.md lists every column with purpose and retention.
+is erased within the hour. docs/metadata.md lists every column with purpose and retention.
 """
 
 from __future__ import annotations
