@@ -25,6 +25,12 @@ SEPARATOR: Final = b"\xff" * 4
 found across two pieces."""
 
 
+WAL_MAGIC: Final = b"\x37\x7f\x06"
+WAL_HEAD: Final = 32
+WAL_FRAME_HEAD: Final = 24
+"""How a write-ahead log begins, and the bytes before its first and before each page."""
+
+
 class Family(StrEnum):
     """The three kinds of evidence; each needs a control word of its own."""
 
@@ -92,10 +98,11 @@ def gather(
 def _database_places(path: Path) -> list[Place]:
     database.check_readable(path)
     files = [(path.name, _read(path))]
-    for suffix in ("wal", "journal"):
-        beside = path.with_name(f"{path.name}-{suffix}")
-        if beside.exists():
-            files.append((beside.name, _read(beside)))
+    wal, journal = (path.with_name(f"{path.name}-{suffix}") for suffix in ("wal", "journal"))
+    if wal.exists():
+        files += _wal_pieces(wal.name, _read(wal))
+    if journal.exists():
+        files.append((journal.name, _read(journal)))
     places = [_joined("database, files", Family.DATABASE, files)]
     with database.open_read_only(path) as connection:
         pieces = [
@@ -107,6 +114,25 @@ def _database_places(path: Path) -> list[Place]:
         ]
     places.append(_joined("database, values", Family.DATABASE, pieces))
     return places
+
+
+def _wal_pieces(name: str, data: bytes) -> list[tuple[str, bytes]]:
+    """A write-ahead log, each page by itself (sqlite.org/fileformat2.html, section 4).
+
+    A page is there as often as it was written, behind a header with random salt and checksum. Next
+    to these the same public text would look new each time, and how often it was written depends on
+    when the log was last emptied, which is not the same in two runs.
+    """
+    page = int.from_bytes(data[8:12], "big")
+    if data[:3] != WAL_MAGIC or page < 512:
+        return [(name, data)]
+    starts = range(WAL_HEAD, len(data), WAL_FRAME_HEAD + page)
+    heads = b"".join(data[start : start + WAL_FRAME_HEAD] for start in starts)
+    pages = [
+        (f"{name} frame {number}", data[start + WAL_FRAME_HEAD : start + WAL_FRAME_HEAD + page])
+        for number, start in enumerate(starts, 1)
+    ]
+    return [(f"{name} headers", data[:WAL_HEAD] + heads), *pages]
 
 
 def _wire_places(path: Path) -> tuple[list[Place], tuple[str, ...]]:
@@ -139,7 +165,9 @@ def _wire_places(path: Path) -> tuple[list[Place], tuple[str, ...]]:
 def _joined(name: str, family: Family, pieces: Iterable[tuple[str, bytes]]) -> Place:
     marks: list[tuple[int, str]] = []
     parts: list[bytes] = []
-    offset = 0
+    # Before the first piece as well, so that all begin in the same surroundings.
+    parts.append(SEPARATOR)
+    offset = len(SEPARATOR)
     for label, data in pieces:
         marks.append((offset, label))
         parts += (data, SEPARATOR)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import os
 import secrets
 import signal
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -188,16 +190,37 @@ async def serve(config: Config, log: Log, opener: Callable[[Path], Store] = Stor
     :raises RelayError: it cannot start
     """
     config.check()
-    if config.ready_file is not None:
-        # One that a crash left names an address at which nobody accepts.
-        config.ready_file.unlink(missing_ok=True)
-    keys = keyfiles.load(config.keys)
-    tls = _tls(config)
-    store = await open_async(config.db, opener)
-    try:
-        await _serve(config, log, keys, tls, store)
-    finally:
-        await store.close()
+    with _only_one(config.db):
+        if config.ready_file is not None:
+            # One that a crash left names an address at which nobody accepts.
+            config.ready_file.unlink(missing_ok=True)
+        keys = keyfiles.load(config.keys)
+        tls = _tls(config)
+        store = await open_async(config.db, opener)
+        try:
+            await _serve(config, log, keys, tls, store)
+        finally:
+            await store.close()
+
+
+@contextlib.contextmanager
+def _only_one(db: Path) -> Iterator[None]:
+    """Two relays on one database would not know of each other's readers, grants and paces.
+
+    :raises ConfigError: another one serves it
+    """
+    if not db.exists():
+        yield  # opening it says what is wrong
+        return
+    with db.open("rb") as file:
+        try:
+            # flock, not the kind of lock that SQLite takes: the operator's commands go on.
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigError(
+                f"another relay serves {db}", "stop it first, or give another database"
+            ) from error
+        yield
 
 
 async def _serve(

@@ -306,7 +306,7 @@ def _log_stream(path: Path | None) -> TextIO:
 
 def _business_facts(view: admin.BusinessView) -> dict[str, str | int | None]:
     return {
-        "id": encode(view.id),
+        "id": view.id.hex(),
         "name": view.name,
         "legal_name": view.legal_name,
         "tier": view.tier,

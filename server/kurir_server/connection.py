@@ -14,13 +14,11 @@ from kurir_server.delivery import Deliveries, Wanted
 from kurir_server.hub import Hub
 from kurir_server.keys import RelayKeys
 from kurir_server.limits import (
-    ADDRESS_RATE,
     DIRECTORY_RATE,
     MAX_BAD_FRAMES,
     MAX_OPEN_MAILBOXES,
-    PERSONAL_RATE,
 )
-from kurir_server.rates import Allowance, Rate, TooFast
+from kurir_server.pace import Pace, too_fast
 from kurir_server.registry import Registry
 from kurir_server.relay import NOT_AUTHORISED, Batch, Opened, Relay, Submitted
 from kurir_server.rows import Moment, Rows
@@ -52,7 +50,6 @@ from kurir_wire.frames import (
     Request,
     Result,
     Results,
-    Submission,
     Submit,
     Welcome,
     decode_request,
@@ -107,7 +104,7 @@ class Connection:
         self._opened: dict[bytes, int] = {}
         self._business: BusinessId | None = None
         self._bad_frames = 0
-        self._allowances: dict[Rate, Allowance] = {}
+        self._pace = Pace()
         self._is_closed = False
         self.deliveries = Deliveries()
         self.outstanding = 0
@@ -161,7 +158,7 @@ class Connection:
             case Create(n, new):
                 slow = self._services.hub.create_rate.take(self._network, moment.tick, len(new))
                 if slow is not None:
-                    self._results(n, [_rate(slow)] * len(new))
+                    self._results(n, [too_fast(slow)] * len(new))
                     return
                 self._command(
                     n, len(new), lambda rows, moment: relay.create(rows, moment, nonce, new)
@@ -192,15 +189,15 @@ class Connection:
             case Register(n):
                 slow = self._services.hub.create_rate.take(self._network, moment.tick)
                 if slow is not None:
-                    self._results(n, [_rate(slow)])
+                    self._results(n, [too_fast(slow)])
                     return
                 self._command(
                     n, 1, lambda rows, moment: [registry.register(rows, moment, nonce, request)]
                 )
             case GetBusiness(n, business_id):
-                _, slow = self._allow(DIRECTORY_RATE, moment, 1)
+                _, slow = self._pace.allow(DIRECTORY_RATE, moment, 1)
                 if slow is not None:
-                    self._error(n, _rate(slow))
+                    self._error(n, too_fast(slow))
                     return
                 self._query(
                     n,
@@ -271,7 +268,7 @@ class Connection:
 
     def _submit(self, request: Submit, moment: Moment) -> None:
         relay, hub = self._services.relay, self._services.hub
-        entries = self._limit_writing(request.submissions, moment)
+        entries = self._pace.limit(request.submissions, moment)
 
         def done(outcome: Submitted | Failed) -> None:
             if isinstance(outcome, Failed):
@@ -282,23 +279,6 @@ class Connection:
 
         weight = sum(len(entry.body) for entry in request.submissions)
         self._run(lambda rows, moment: relay.submit(rows, moment, entries), done, weight)
-
-    def _limit_writing(
-        self, submissions: list[Submission], moment: Moment
-    ) -> list[Submission | Result]:
-        """Put a result in the place of each that is too fast. Charges have a pace of their own."""
-        entries: list[Submission | Result] = list(submissions)
-        for rate, open_gate in ((ADDRESS_RATE, True), (PERSONAL_RATE, False)):
-            concerned = [
-                index
-                for index, entry in enumerate(submissions)
-                if entry.charge is None and (entry.token is None) is open_gate
-            ]
-            allowed, slow = self._allow(rate, moment, len(concerned))
-            if slow is not None:
-                for index in concerned[allowed:]:
-                    entries[index] = _rate(slow)
-        return entries
 
     def _ack(self, request: Acks) -> None:
         relay, hub = self._services.relay, self._services.hub
@@ -412,13 +392,6 @@ class Connection:
         self.barriers += barrier
         self._output.jobs.append(Job(run, done_and_touch, weight, barrier))
 
-    def _allow(self, rate: Rate, moment: Moment, count: int) -> tuple[int, TooFast | None]:
-        if count == 0:
-            return 0, None
-        if rate not in self._allowances:
-            self._allowances[rate] = Allowance(rate)
-        return self._allowances[rate].take_up_to(moment.tick, count)
-
     def _bad(self, n: int | None, code: str, detail: str) -> None:
         self._error(n, Result(code, detail[:MAX_TEXT_DETAIL]))
         self._bad_frames += 1
@@ -437,10 +410,6 @@ class Connection:
 
 def _card_is(n: int, card: bytes | Result) -> Push | Result:
     return card if isinstance(card, Result) else CardIs(n, card)
-
-
-def _rate(slow: TooFast) -> Result:
-    return Result(codes.RATE, "too fast; retry later", slow.retry_after, slow.left)
 
 
 def _number_of(data: bytes) -> int | None:

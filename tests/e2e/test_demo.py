@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -25,17 +27,22 @@ def demo(*options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def processes_under(folder: Path) -> list[str]:
-    """Command lines that name the folder: what a demo has left running."""
+def pids_of(*words: str) -> list[int]:
+    """Processes whose command lines contain all these words."""
     found = []
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             line = file.read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
-        if str(folder) in line:
-            found.append(line)
+        if all(word in line for word in words):
+            found.append(int(file.parent.name))
     return found
+
+
+def processes_under(folder: Path) -> list[int]:
+    """What a demo has left running: processes that name its folder."""
+    return pids_of(str(folder))
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +64,9 @@ def test_three_panels_and_a_verdict(kept: Path) -> None:
     assert "out of window" in shown
     assert "25,000 micro-USD" in shown
     assert "clean: 0 occurrences" in shown
-    assert max(len(line) for line in shown.splitlines()) <= 400
+    shown, _, commands = shown.partition("kept in ")
+    assert max(map(len, shown.splitlines())) <= 100
+    assert "kurir-audit inventory" in commands
 
 
 def test_the_invoice_charges_the_reminder_and_nothing_else(kept: Path) -> None:
@@ -142,6 +151,51 @@ def test_an_empty_transcript_ends_well(tmp_path: Path) -> None:
     file.write_bytes(b"")
     done = demo("--transcript", str(file))
     assert done.returncode == 0, done.stdout[-3_000:] + done.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_demo_that_is_interrupted_leaves_nobody_running(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    file, folder = tmp_path / "long.txt", tmp_path / "out"
+    file.write_text("again\n" * 500)
+    command = [sys.executable, "-m", "kurir_client.cli", "demo"]
+    running = subprocess.Popen(
+        [*command, "--transcript", str(file), "--out", str(folder)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + LIMIT
+    while not (folder / "customer" / "vault").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    running.send_signal(number)
+    assert running.wait(timeout=LIMIT) == code
+    assert processes_under(folder) == []
+
+
+def test_a_party_that_dies_is_named_with_its_last_words(tmp_path: Path) -> None:
+    """Whoever the demo needs and loses: it says so, and does not wait for answers."""
+    file, folder = tmp_path / "long.txt", tmp_path / "out"
+    file.write_text("again\n" * 500)
+    command = [sys.executable, "-m", "kurir_client.cli", "demo"]
+    running = subprocess.Popen(
+        [*command, "--transcript", str(file), "--out", str(folder)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
+    deadline = time.monotonic() + LIMIT
+    while not (folder / "bot" / "metro-bus.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    (relay,) = pids_of(" serve ", str(folder / "relay" / "relay.db"))
+    os.kill(relay, signal.SIGKILL)
+    _, said = running.communicate(timeout=LIMIT)
+    assert running.returncode == 1
+    assert "error: the relay failed: it ended with exit code -9" in said
+    assert "hint: " in said
+    assert processes_under(folder) == []
 
 
 def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:

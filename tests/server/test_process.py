@@ -183,8 +183,9 @@ def test_keys_and_database_belong_together(tmp_path: Path) -> None:
 
 
 def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
     with running(tmp_path) as relay:
-        done = relay.run("serve", "--listen", relay.address)
+        done = RelayProcess(tmp_path / "other").init().run("serve", "--listen", relay.address)
         assert done.returncode == 2
         assert "cannot listen on" in done.stderr
         assert relay.stop() == 0
@@ -529,7 +530,7 @@ async def test_commands_while_the_relay_runs(relay: RelayProcess, tmp_path: Path
         code, text = await command("business", "list")
         assert code == 0
         assert "(not approved)" in text
-        name = base64.urlsafe_b64encode(shop.id).rstrip(b"=").decode()
+        name = shop.id.hex()
         assert name in text
         code, text = await command(
             *("business", "approve", name, "--tier", "platform", "--legal-name", "PT Metro Bus")
@@ -691,3 +692,16 @@ async def test_a_thousand_requests_at_once(relay: RelayProcess) -> None:
         await asking
         assert sorted(answered, key=lambda n: n or 0) == list(range(count))
         assert client.now // DAY > 0
+
+
+async def test_a_second_relay_on_the_database_refuses_and_harms_nothing(tmp_path: Path) -> None:
+    with running(tmp_path) as relay:
+        ready = str(relay.ready)
+        done = relay.run("serve", "--listen", "127.0.0.1:0", "--ready-file", ready)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "another relay serves" in done.stderr
+        async with relay.client() as client:
+            assert client.welcome.version == 1
+        assert relay.run("business", "list").returncode == 0
+        relay.kill()
+        relay.start()

@@ -14,7 +14,7 @@ from typing import Any, Final
 from kurir_client.clock import Clock
 from kurir_client.demo.children import failed
 
-ANSWER_LIMIT: Final = 60.0
+ANSWER_LIMIT: Final = 60
 """Seconds until a bot that does not answer counts as failed; a relay that asks to slow down asks
 for six."""
 LIVELY: Final = 40
@@ -51,12 +51,14 @@ class Chat:
 
     :param edge: what typed text goes through on its way: the disguise of the baseline run
     :param see: told of each line as it is said
+    :param check: raises if somebody who has to answer is gone
     """
 
     process: Process
     clock: Clock
     edge: Callable[[str], str]
     see: Callable[[Said], None]
+    check: Callable[[], None]
     said: list[Said] = field(default_factory=list)
     _events: asyncio.Queue[dict[str, Any] | None] = field(default_factory=asyncio.Queue)
     _readers: list[asyncio.Task[None]] = field(default_factory=list)
@@ -110,10 +112,15 @@ class Chat:
         self.see(said)
 
     async def _next(self) -> dict[str, Any]:
-        try:
-            event = await asyncio.wait_for(self._events.get(), ANSWER_LIMIT)
-        except TimeoutError:
-            raise failed("the conversation", "no answer came", "") from None
+        event = None
+        for last in range(ANSWER_LIMIT, 0, -1):
+            try:
+                event = await asyncio.wait_for(self._events.get(), 1.0)
+                break
+            except TimeoutError:
+                self.check()
+                if last == 1:
+                    raise failed("the conversation", "no answer came", "") from None
         if event is None:
             raise failed("kurir chat", "it ended", "\n".join(self._complaints))
         return event

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shlex
+import shutil
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
@@ -55,6 +57,7 @@ class Children:
     """All processes of one demo."""
 
     _running: list[Process] = field(default_factory=list)
+    _lasting: list[tuple[str, Process, Path]] = field(default_factory=list)
 
     async def run(
         self,
@@ -83,25 +86,39 @@ class Children:
         return done
 
     async def serve(
-        self, argv: list[str], ready: Path, log: Path, env: Mapping[str, str]
+        self, name: str, argv: list[str], ready: Path, log: Path, env: Mapping[str, str]
     ) -> tuple[Process, str]:
         """Start something that goes on, and wait until its ready file says where it listens.
 
         :raises DemoError: it ended, or is not ready in time
         """
-        process = await self.background(argv, log, env)
+        process = await self.background(name, argv, log, env)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + START_LIMIT
         while (address := _read(ready)) is None:
             if process.returncode is not None or loop.time() > deadline:
-                raise failed(log.stem, "it did not start", _read(log) or "")
+                raise failed(name, "it did not start", _read(log) or "")
             await asyncio.sleep(0.02)
         return process, address.strip()
 
-    async def background(self, argv: list[str], log: Path, env: Mapping[str, str]) -> Process:
+    async def background(
+        self, name: str, argv: list[str], log: Path, env: Mapping[str, str]
+    ) -> Process:
         """Start something that goes on; what it prints goes to ``log``."""
         with log.open("ab") as file:
-            return await self._spawn(argv, env, stdin=DEVNULL, stdout=file, stderr=file)
+            process = await self._spawn(argv, env, stdin=DEVNULL, stdout=file, stderr=file)
+        self._lasting.append((name, process, log))
+        return process
+
+    def check(self) -> None:
+        """See that everything that should go on does.
+
+        :raises DemoError: something ended by itself
+        """
+        for name, process, log in self._lasting:
+            if process.returncode is not None and process in self._running:
+                why = f"it ended with exit code {process.returncode}"
+                raise failed(name, why, _read(log) or "")
 
     async def talk(self, *arguments: str | Path, env: Mapping[str, str]) -> Process:
         """Start a ``kurir`` that is typed to and listened to."""
@@ -169,13 +186,21 @@ def module(name: str, *arguments: str | Path) -> list[str]:
     return [sys.executable, "-P", "-m", name, *map(str, arguments)]
 
 
+def runnable(name: str, *arguments: str) -> str:
+    """A command as somebody can type it here: with its path where the shell would not find it."""
+    script = Path(sys.executable).with_name(name)
+    found = shutil.which(name)
+    here = found is not None and Path(found).resolve() == script.resolve()
+    return shlex.join([name if here or not script.exists() else str(script), *arguments])
+
+
 def failed(what: str, why: str, log: str) -> DemoError:
     """An error that shows the last lines of what a process said."""
     lines = [line for line in log.splitlines() if line.strip()][-LOG_LINES:]
     said = "".join(f"\n  | {line[:500]}" for line in lines)
     return DemoError(
         f"{what} failed: {why}{said}",
-        "run it again with --out DIR to keep everything, and look at the logs there",
+        "run it again with --out DIR, which keeps everything also then, and look at the logs there",
     )
 
 

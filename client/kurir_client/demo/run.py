@@ -18,7 +18,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from kurir_client.demo.chat import Said, Who, hold
-from kurir_client.demo.children import Children
+from kurir_client.demo.children import Children, DemoError, runnable
 from kurir_client.demo.panels import Bill, conversation_panel, invoice_panel, relay_panel
 from kurir_client.demo.search import Verdict, arguments, search
 from kurir_client.demo.stage import BUSINESS, CUSTOMER, PASSPHRASE, Stage
@@ -35,6 +35,8 @@ from kurir_client.errors import UsageError
 
 OK: Final = 0
 NOT_OK: Final = 1
+TERMINATED: Final = 143
+"""After SIGTERM or SIGHUP, as a shell reports it."""
 GREETING: Final = "Hello!"
 """Typed where a transcript has nothing that can be sent: a business may not write first."""
 
@@ -87,7 +89,10 @@ def _check_empty(out: Path) -> None:
 
 def _run(lines: list[str] | None, folder: Path, *, kept: bool) -> int:
     with asyncio.Runner() as runner:
-        return runner.run(_demo(lines, folder, kept=kept))
+        try:
+            return runner.run(_demo(lines, folder, kept=kept))
+        except asyncio.CancelledError:
+            return TERMINATED
 
 
 async def _demo(lines: list[str] | None, folder: Path, *, kept: bool) -> int:
@@ -98,6 +103,9 @@ async def _demo(lines: list[str] | None, folder: Path, *, kept: bool) -> int:
     children = Children()
     try:
         return await _play(lines, folder, children, kept=kept)
+    except DemoError:
+        children.check()  # if somebody is gone, that is the reason
+        raise
     finally:
         try:
             await children.stop_all()
@@ -131,7 +139,8 @@ async def _play(lines: list[str] | None, folder: Path, children: Children, *, ke
         console.print(part)
     if kept:
         _keep(folder, played, verdict, parts)
-        console.print(_kept(folder, stage, baseline, control))
+        # Not wrapped, so that the commands can be copied.
+        console.print(_kept(folder, stage, baseline, control), soft_wrap=True)
     good = played.answered > 0 and played.reminded and played.bill.verified and verdict.clean
     return OK if good else NOT_OK
 
@@ -252,17 +261,27 @@ def _keep(folder: Path, played: Played, verdict: Verdict, parts: list[Renderable
 
 
 def _kept(folder: Path, stage: Stage, baseline: Stage, control: str) -> Text:
-    text = Text(f"\nkept in {folder}: relay/, capture, bot/, customer/, invoice.json, words.txt, ")
-    text.append("panels.txt, conversation.json, baseline/\nnext:\n")
-    verify = f"KURIR_PASSPHRASE={PASSPHRASE} kurir --home {folder / 'bot'} invoice verify"
-    canary = " ".join(arguments(folder / "words.txt", stage, baseline, control))
-    for line in (
-        f"kurir-audit inventory --db {stage.db}",
-        f"kurir-audit stored --db {stage.db} --log {stage.log}",
-        f"{verify} {stage.invoice_file}",
-        f"kurir-audit {canary}",
+    text = Text(f"\nkept in {folder}:\n", style="bold")
+    for name, what in (
+        ("relay/", "all that the relay has: database, write-ahead log, log, keys"),
+        ("relay/after-the-chat/", "its database as it was when the conversation had ended"),
+        ("capture", "every byte that crossed its sockets, also unmasked"),
+        ("bot/, customer/", f"the other two parties' own files; passphrase: {PASSPHRASE}"),
+        ("invoice.json", "the invoice with its evidence"),
+        ("baseline/", "the same of the run in other words"),
+        ("words.txt", "what was searched for"),
+        ("panels.txt", "what stands above; conversation.json and stored-….json in full"),
     ):
-        text.append(f"  {line}\n")
+        text.append(f"  {name:<22} {what}\n", style="default")
+    text.append("look yourself:\n")
+    verify = ("--home", str(folder / "bot"), "invoice", "verify", str(stage.invoice_file))
+    for line in (
+        runnable("kurir-audit", "inventory", "--db", str(stage.db)),
+        runnable("kurir-audit", "stored", "--db", str(stage.db), "--log", str(stage.log)),
+        f"KURIR_PASSPHRASE={PASSPHRASE} {runnable('kurir', *verify)}",
+        runnable("kurir-audit", *arguments(folder / "words.txt", stage, baseline, control)),
+    ):
+        text.append(f"  {line}\n", style="default")
     return text
 
 

@@ -121,7 +121,7 @@ class Stage:
         process = await self.children.talk(
             "--home", self.folder / "customer", "--json", "chat", BUSINESS, env=self._env
         )
-        chat = Chat(process, self.clock, self.edge, see)
+        chat = Chat(process, self.clock, self.edge, see, self.children.check)
         chat.listen()
         return chat
 
@@ -165,6 +165,7 @@ class Stage:
             if loop.time() > deadline:
                 log = (self.folder / "bot.log").read_text(errors="replace")
                 raise failed("Metro Bus's reminder", "it did not come to the relay", log)
+            self.children.check()
             await asyncio.sleep(0.1)
 
     async def stored(self) -> dict[str, Any]:
@@ -240,10 +241,9 @@ class Stage:
         serve = command(
             *("kurir-relay", "serve", "--db", self.db, "--listen", "127.0.0.1:0"),
             *("--ready-file", relay / "ready", "--demo-clock", self._clock_file),
-            *("--log-file", self.log),
         )
         self._relay, upstream = await self.children.serve(
-            serve, relay / "ready", self.folder / "relay-output.log", self._env
+            "the relay", serve, relay / "ready", self.log, self._env
         )
         self.told(f"the relay makes its keys and listens on {upstream}")
         tap = command(
@@ -251,7 +251,7 @@ class Stage:
             *("--out", self.capture, "--ready-file", self.folder / "tap.ready"),
         )
         self._tap, self.address = await self.children.serve(
-            tap, self.folder / "tap.ready", self.folder / "tap.log", self._env
+            "the tap", tap, self.folder / "tap.ready", self.folder / "tap.log", self._env
         )
         self.told(f"a tap before it, on {self.address}, records every byte of both directions")
 
@@ -268,7 +268,7 @@ class Stage:
         bot = module("kurir_client.demo.metro_bus", "--home", self.folder / "bot")
         if self.disguised:
             bot.append("--disguised")
-        await self.children.background(bot, self.folder / "bot.log", self._env)
+        await self.children.background(f"{BUSINESS}'s bot", bot, self.folder / "bot.log", self._env)
         self.told(f"{BUSINESS} registers, the operator certifies it, its bot starts")
         return str(shown["link"])
 
