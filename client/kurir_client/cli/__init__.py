@@ -51,6 +51,10 @@ def cli(
     """End-to-end encrypted messaging, with businesses that are billed from metadata only.
 
     The passphrase is asked for, or taken from KURIR_PASSPHRASE.
+
+    Exit codes: 0 done; 1 something went wrong; 2 wrong usage; 3 the profile cannot be used; 4 the
+    relay cannot be reached; 5 the relay refused, or is another one; 6 the other side cannot be
+    written to; 7 a business message was refused; 8 an invoice differs; 130 Ctrl+C.
     """
     context.obj = Options(home, Output(as_json, ascii_only), ca_file)
 
