@@ -20,6 +20,7 @@ import itertools
 import logging
 import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +28,14 @@ from typing import Final
 
 from kurir_client import business
 from kurir_client.clock import Clock, system_clock
-from kurir_client.errors import OfflineError, ProfileError, RefusedError, RelayError, UsageError
+from kurir_client.errors import (
+    ClientError,
+    OfflineError,
+    ProfileError,
+    RefusedError,
+    RelayError,
+    UsageError,
+)
 from kurir_client.messenger import Messenger
 from kurir_client.outbox import INNER_ID_BYTES
 from kurir_client.profile import Profile
@@ -140,9 +148,15 @@ class Bot:
         self._need().queue_text(contact, text, max_price, inner_id)
 
     def run(self) -> None:
-        """Run until SIGTERM or Ctrl+C."""
-        with contextlib.suppress(KeyboardInterrupt):
+        """Run until SIGTERM or Ctrl+C. What stops it is said in a line, not a traceback."""
+        try:
             asyncio.run(self.serve())
+        except KeyboardInterrupt:
+            return
+        except ClientError as error:
+            hint = f"\nhint: {error.hint}" if error.hint else ""
+            print(f"error: {error.what}{hint}", file=sys.stderr)
+            raise SystemExit(error.exit_code) from None
 
     async def serve(self) -> None:
         """Stay online and answer, until cancelled or SIGTERM.

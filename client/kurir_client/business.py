@@ -285,7 +285,9 @@ async def _leave_card(profile: Profile, link: Link) -> None:
     root = SigningKeyPair.from_seed(store.need("business_root"))
     ec, kem = store.prekey("ec", PREKEY_SIGNED, 1), store.prekey("kem", PREKEY_LAST_RESORT, 1)
     if ec is None or kem is None:
-        raise UsageError("this business has lost its prekeys", "restore the profile from a backup")
+        raise UsageError(
+            "this business has lost its prekeys", "the profile is damaged; make a new one"
+        )
     with store.transaction():
         version = store.count_up("card_version")
     body = pack(

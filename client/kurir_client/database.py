@@ -62,7 +62,9 @@ class Database:
         :raises ProfileError: missing, damaged, or of a newer version
         """
         if not file.exists():
-            raise ProfileError(f"the database {file} is missing", "restore it from a backup")
+            raise ProfileError(
+                f"the database {file} is missing", "without it the profile is lost; make a new one"
+            )
         store = cls(_connect(file, key))
         version = int((store.get("schema") or b"0").decode())
         if version != SCHEMA_VERSION:
@@ -222,5 +224,6 @@ def _disk_errors() -> Iterator[None]:
         ) from error
     except sqlcipher3.DatabaseError as error:
         raise ProfileError(
-            f"the database is damaged or not this profile's: {error}", "restore it from a backup"
+            f"the database is damaged or not this profile's: {error}",
+            "copy the folder away before you try anything; a new profile needs new invites",
         ) from error

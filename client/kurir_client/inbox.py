@@ -51,7 +51,7 @@ def receive(profile: Profile, delivery: Delivery, now: int) -> Ack:
             secret = None  # it was shown before; showing a note for each would be a way to annoy
         except (CryptoError, WireError, BillingError, PeerError) as error:
             secret = None
-            text = f"a message could not be read: {error}"
+            text = _unreadable(profile, mailbox, error)
             if isinstance(error, MissingPreKeyError) and mailbox.role is Role.INVITE:
                 text = "somebody else tried an invite that was used already; nothing was shown"
             _note(profile, mailbox, text, now)
@@ -195,6 +195,17 @@ def _learn_grant(profile: Profile, contact_id: int, grant: Grant) -> None:
 def _own_business(profile: Profile) -> BusinessId | None:
     root_pk = profile.store.get("business_root_pk")
     return None if root_pk is None else business_id_of(root_pk)
+
+
+def _unreadable(profile: Profile, mailbox: Mailbox, error: Exception) -> str:
+    """What the person is told; with a contact, also how to go on."""
+    if mailbox.contact is None:
+        return f"a message could not be read: {error}"
+    name = profile.store.contact(mailbox.contact).name
+    return (
+        f"a message from {name} could not be read: {error}; if more follow, one of you has lost or "
+        "restored a profile: meet again by a new invite or link"
+    )
 
 
 def _note(profile: Profile, mailbox: Mailbox, text: str, now: int) -> None:

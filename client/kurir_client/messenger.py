@@ -28,7 +28,7 @@ from kurir_client.profile import Profile
 from kurir_client.schema import Contact, Message, Status
 from kurir_client.terms import current_rate_card
 from kurir_crypto.safety import safety_number
-from kurir_wire import codes, frames
+from kurir_wire import frames
 from kurir_wire.codec import unpack
 from kurir_wire.ids import DAY
 from kurir_wire.limits import MAX_ITEMS
@@ -207,7 +207,7 @@ class Messenger:
         profile = self.profile
         await renew_cards(profile, self.link)
         await self._renew_rates()
-        slow: dict[int, int] = {}  # contacts that have to wait; the others go on
+        slow: dict[int, outbox.Pause] = {}  # contacts that have to wait; the others go on
         while True:
             beacon = await self.link.fresh_beacon(profile.clock())
             ready = outbox.prepare(profile, beacon, profile.clock(), slow)
@@ -221,13 +221,12 @@ class Messenger:
             for item, result in zip(ready, results, strict=True):
                 wait = outbox.answered(profile, item, result, self.link.cert)
                 if wait is not None:
-                    slow[item.row.contact] = max(wait, slow.get(item.row.contact, 0))
+                    slow[item.row.contact] = wait
             await self._renew_rates()
         if slow:
-            pause = max(slow.values())
-            raise RelayError(
-                "the relay asks to slow down", f"the rest goes in {pause} s", codes.RATE, pause
-            )
+            pause = max(slow.values(), key=lambda each: each.seconds)
+            hint = f"the rest goes in {pause.seconds} s"
+            raise RelayError(pause.why, hint, pause.code, pause.seconds)
 
     async def _renew_rates(self) -> None:
         """Take the rate card in force when the relay has quoted by one that is not at hand."""

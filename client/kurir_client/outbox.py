@@ -72,6 +72,25 @@ class Ready:
     submission: Submission
 
 
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Something passes by itself: wait so many seconds; ``code`` says what it is."""
+
+    seconds: int
+    code: str
+
+    @property
+    def why(self) -> str:
+        """What happened, in words."""
+        match self.code:
+            case codes.UNAVAILABLE:
+                return "the relay cannot write to its disk at present"
+            case codes.FULL:
+                return "their mailbox is full until they read it"
+            case _:
+                return "the relay asks to slow down"
+
+
 def queue(
     store: Store,
     contact_id: int,
@@ -121,10 +140,12 @@ def prepare(profile: Profile, beacon: Beacon, now: int, slow: Collection[int] = 
     return ready
 
 
-def answered(profile: Profile, ready: Ready, result: Result | None, cert: RelayCert) -> int | None:
+def answered(
+    profile: Profile, ready: Ready, result: Result | None, cert: RelayCert
+) -> Pause | None:
     """Take in what the relay said to one submission.
 
-    :returns: seconds to wait before going on, or None
+    :returns: how long to wait before going on, or None
     """
     store, row = profile.store, ready.row
     code = result.code if result else codes.OK
@@ -136,13 +157,16 @@ def answered(profile: Profile, ready: Ready, result: Result | None, cert: RelayC
             _stored(store, current, result, cert)
         elif result is not None and result.data is not None:  # a signed refusal
             if _refused(profile, current, result.data, cert):
-                return result.retry_after or PACE
+                return Pause(result.retry_after or PACE, codes.RATE)
         elif code in RETRY_CODES and result is not None:
-            return result.retry_after or FULL_PAUSE
+            return Pause(result.retry_after or FULL_PAUSE, code)
         elif _can_seal_anew(profile, current, code):
             store.wire_outgoing(row.n, None, None)
         else:
             detail = result.detail if result else ""
+            contact = store.contact(current.contact)
+            if code == codes.NO_MAILBOX and contact.kind == Kind.PERSON and not contact.introduced:
+                detail = "the invite was used by somebody else, or withdrawn; ask for a new one"
             _give_up(store, current, detail or f"the relay answered {code}")
     return None
 

@@ -335,4 +335,4 @@ def show_day(day: int) -> str:
 
 
 def _show(value: object) -> str:
-    return value.hex()[:16] if isinstance(value, bytes) else str(value)
+    return value.hex() if isinstance(value, bytes) else str(value)

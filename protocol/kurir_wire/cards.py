@@ -39,7 +39,7 @@ TIER_SMALL: Final = 1
 TIER_PLATFORM: Final = 2
 TIER_NAMES: Final = {TIER_NONE: "none", TIER_SMALL: "small", TIER_PLATFORM: "platform"}
 
-_DIRECTION_MARKS: Final = frozenset(
+DIRECTION_MARKS: Final = frozenset(
     "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 )
 """They reorder what follows them, so that one name can look like another."""
@@ -152,7 +152,7 @@ def check_name(name: str, what: str) -> None:
     :raises MalformedError: blank, or with control characters, line breaks or text direction marks
     """
     if not name.strip() or any(
-        category(char) in ("Cc", "Cs", "Zl", "Zp") or char in _DIRECTION_MARKS for char in name
+        category(char) in ("Cc", "Cs", "Zl", "Zp") or char in DIRECTION_MARKS for char in name
     ):
         raise MalformedError(f"{what} has a name that cannot be shown safely")
 

@@ -110,7 +110,7 @@ def test_a_full_mailbox_waits_and_a_vanished_one_is_told(pair: Pair) -> None:
     inner_id = say(pair, pair.alice, to_bob, "hello")
     (ready,) = pair.prepare(pair.alice)
     full = Result(codes.FULL, "the mailbox is full", retry_after=9)
-    assert outbox.answered(pair.alice, ready, full, pair.relay.cert) == 9
+    assert outbox.answered(pair.alice, ready, full, pair.relay.cert) == outbox.Pause(9, codes.FULL)
     assert status(pair.alice, inner_id) is Status.QUEUED
     gone = Result(codes.NO_MAILBOX, "there is no such mailbox")
     outbox.answered(pair.alice, ready, gone, pair.relay.cert)
@@ -228,7 +228,9 @@ def test_too_fast_is_signed_anew_later(pair: Pair) -> None:
     inner_id = say(pair, pair.bob, siti, "welcome")
     (ready,) = pair.prepare(pair.bob)
     answer = refusal(pair, ready, RefusalCode.PAIR_RATE, None)
-    assert outbox.answered(pair.bob, ready, answer, pair.relay.cert) == outbox.PACE
+    assert outbox.answered(pair.bob, ready, answer, pair.relay.cert) == outbox.Pause(
+        outbox.PACE, codes.RATE
+    )
     assert status(pair.bob, inner_id) is Status.QUEUED
     (again,) = pair.prepare(pair.bob)
     assert again.submission.charge != ready.submission.charge

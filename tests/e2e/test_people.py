@@ -54,6 +54,10 @@ def test_the_second_of_two_who_race_for_an_invite_gets_nothing_in(
     assert shown[0]["text"] == "Bob accepted your invite"
     assert all("somebody else tried an invite" in item["text"] for item in shown[1:])
     assert [item["name"] for item in alice.run("contacts")] == ["Bob"]
+    bob.run("read")
+    alice.run("read")  # hears Bob at his own mailbox, and withdraws the invite
+    told = carol.run("send", "Alice", "hello?", code=6)[-1]
+    assert "the invite was used by somebody else" in told["error"]
 
 
 def test_offline_half_of_the_time_and_killed_in_the_middle(

@@ -23,7 +23,7 @@ from kurir_billing.ratecard import (
 from kurir_billing.tariffs import DEFAULT_TARIFF, TARIFFS, Facts, Price, price, price_of_class
 from tests.protocol.make import TestRelay, public, sign
 
-# facts/tariffs.md: micro-USD per message: marketing; utility and authentication.
+# The public list card of January 2026, micro-USD: marketing; utility and authentication.
 TABLE = {
     "ID": (41_100, 25_000),
     "IN": (11_800, 1_400),

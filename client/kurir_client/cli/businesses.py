@@ -49,6 +49,11 @@ def register(options: Options, legal_name: str) -> None:
                 f"  kurir-relay business approve {ident} --db FILE --tier platform "
                 f"--legal-name {legal_name!r}"
             )
+        elif shown.legal_name != legal_name:
+            options.out.hint(
+                f"the operator has certified you as {shown.legal_name!r}, and customers see that; "
+                "another name is theirs to approve"
+            )
         options.out.hint("your customers reach you by: kurir business link")
 
 

@@ -15,6 +15,7 @@ import click
 import segno
 
 from kurir_billing.kinds import Category
+from kurir_client.display import harmless
 from kurir_client.schema import Contact, Kind, Message, Status
 
 GLYPHS: Final = {Status.QUEUED: "·", Status.STORED: "✓", Status.FAILED: "✗"}
@@ -101,13 +102,6 @@ class Output:
         for glyph, plain in (("·", "-"), ("✓", "v"), ("●", "*"), ("◌", "o"), ("…", "...")):
             text = text.replace(glyph, plain)
         return text
-
-
-def harmless(text: str) -> str:
-    """Text of others without control characters, so that it cannot move the cursor or ring."""
-    return "".join(
-        character if character.isprintable() or character in "\n\t" else "�" for character in text
-    )
 
 
 def clock_time(at: int) -> str:

@@ -149,8 +149,17 @@ def _greet(out: Output, contact: Contact) -> None:
         "trust": trust_of(contact),
     }
     if contact.kind == Kind.PERSON:
+        facts["confirmed"] = contact.introduced
         out.line(f"added {contact.name} ({trust_of(contact)})", **facts)
-        out.hint(f"next: kurir send {contact.name!r} TEXT; compare numbers with: kurir verify")
+        if not contact.introduced:
+            out.hint(
+                f"{contact.name}'s device still has to confirm: an invite works once, and somebody "
+                "else may have been first"
+            )
+        out.hint(
+            f"next: kurir send {contact.name!r} TEXT\n"
+            f"compare numbers with: kurir verify {contact.name!r}"
+        )
         return
     tier = TIER_NAMES.get(contact.tier or 0, "none")
     facts |= {"legal_name": contact.legal_name, "tier": tier, "market": contact.market}
@@ -361,15 +370,18 @@ def status(options: Options) -> None:
     out = options.out
     with options.profile() as profile:
         relay = profile.relay
-        reachable, problem = False, ""
+        reachable, busy, problem = False, False, ""
         if relay is not None:
             try:
                 run(_flush(Messenger(profile)))
                 reachable = True
-            except (OfflineError, RelayError) as error:
+            except OfflineError as error:
+                problem = error.what
+            except RelayError as error:
+                reachable = busy = error.retry_after is not None
                 problem = error.what
         queued, unread = profile.store.queued(), len(profile.store.unread())
-        state = "● online" if reachable else "○ offline"
+        state = ("● online, busy" if busy else "● online") if reachable else "○ offline"
         where = relay.authority if relay else "no relay yet"
         out.line(
             f"kurir  {profile.name}  {state}  {where}",

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from kurir_client.demo.chat import Said, Who
 from kurir_client.demo.stage import BUSINESS, CUSTOMER
-from kurir_client.demo.terminal import harmless
+from kurir_client.display import harmless
 
 FIRST: Final = 30
 LAST: Final = 10

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from kurir_client.demo.chat import Said, Who
 from kurir_client.demo.stage import BUSINESS
+from kurir_client.display import harmless
 
 WIDTH: Final = 100
 PROMPT: Final = "you: "
@@ -31,11 +32,6 @@ def make_console() -> Console:
 def is_watched() -> bool:
     """Whether a person sits there who can type."""
     return sys.stdin.isatty() and sys.stdout.isatty()
-
-
-def harmless(text: str) -> str:
-    """Without characters that could move a cursor or ring a bell."""
-    return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
 
 
 class Screen:

@@ -174,7 +174,7 @@ class AsyncStore:
     async def run(self, work: Callable[[Store], T]) -> T:
         """Run ``work`` in the store's thread."""
         # aiosqlite's public methods are one hop between threads (100 µs) per statement; a whole
-        # batch has to be one hop, and _execute is the only way to that (facts/performance.md).
+        # batch has to be one hop, and _execute is the only way to that.
         result: T = await self._wrapper._execute(work, self._store)  # type: ignore[no-untyped-call]
         return result
 
