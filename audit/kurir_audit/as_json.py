@@ -74,6 +74,7 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
         "threshold": outcome.threshold,
         "places": [{"name": name, "bytes": size} for name, size in outcome.places],
         "leaks": [asdict(finding) for finding in outcome.leaks],
+        "unjudged": [asdict(finding) for finding in outcome.unjudged],
         "findings": [asdict(finding) for finding in outcome.findings],
         "controls": [{**asdict(control), "found": control.found} for control in outcome.controls],
     }

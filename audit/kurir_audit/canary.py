@@ -6,6 +6,11 @@ stand only in surroundings in which the baseline has it too. A shorter one turns
 accident, so it is judged *by chance*: there is an alarm if accident explains the number of
 occurrences with a probability below one in a million over the whole search.
 
+Without a baseline a long spelling counts wherever it stands. A short one is held against plain
+models: uniform bytes in surroundings like ciphertext, a high rate of words in those like text. What
+goes beyond is found. In text, what does not go beyond cannot be told from the relay's own words; it
+is *found, not judged*, which is never called clean.
+
 Words of the relay's public text (a frame's name, a column's) are in the baseline; for them a leak
 in exactly the same surroundings cannot be told apart, which the outcome says by listing them.
 
@@ -23,7 +28,7 @@ from typing import Final
 from kurir_audit import chance
 from kurir_audit.controls import NO_CONTROLS, Control, Controls, check_controls
 from kurir_audit.errors import EXIT_BLIND, EXIT_FOUND, EXIT_OK
-from kurir_audit.needles import Haystack, Needle, needles_of
+from kurir_audit.needles import Haystack, Needle, like_text, needles_of, text_bytes
 from kurir_audit.places import SEPARATOR, Evidence, Place
 
 EXACT_BYTES: Final = 6
@@ -37,7 +42,7 @@ class Judged(StrEnum):
     EXACT = "exact"
     CHANCE = "chance"
     NOT = "not judged"
-    """Too short to mean anything without a baseline."""
+    """Found, and without a baseline neither a leak nor an accident for certain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,11 @@ class Outcome:
         return tuple(finding for finding in self.findings if finding.leaked)
 
     @property
+    def unjudged(self) -> tuple[Finding, ...]:
+        """What may be a leak or not: it takes a baseline to say."""
+        return tuple(finding for finding in self.findings if finding.judged is Judged.NOT)
+
+    @property
     def blind(self) -> tuple[str, ...]:
         """Why the search could not see; empty if it could."""
         missed = [f"{control.what} was not found" for control in self.controls if not control.found]
@@ -91,10 +101,11 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """A leak outweighs blindness: what was found was found."""
+        """A leak outweighs blindness: what was found was found. What could not be judged is not
+        clean."""
         if self.leaks:
             return EXIT_FOUND
-        return EXIT_BLIND if self.blind else EXIT_OK
+        return EXIT_BLIND if self.blind or self.unjudged else EXIT_OK
 
 
 def search(
@@ -108,14 +119,17 @@ def search(
     needles = needles_of(wanted)
     short = {needle.term for needle in needles if len(needle.data) < EXACT_BYTES}
     by_chance = sum(len(needle.data) < EXACT_BYTES for needle in needles) * len(evidence.places)
+    if baseline is None:
+        by_chance *= 2  # In text and in ciphertext, each by its own model.
     threshold = chance.FALSE_ALARM / max(1, by_chance)
+    doubt = chance.FALSE_DOUBT / max(1, by_chance)
     findings: list[Finding] = []
     for place in evidence.places:
         base = None
         if baseline is not None:
             # A place that the baseline lacks is empty there, so that everything in it is beyond it.
             base = baseline.place(place.name) or Place(place.name, place.family, b"")
-        judge = _Judge(place, base, threshold)
+        judge = _Judge(place, base, threshold, doubt)
         findings += filter(None, map(judge.judge, judge.hay.candidates(needles)))
     return Outcome(
         terms=wanted,
@@ -133,11 +147,12 @@ def search(
 class _Judge:
     """Judges needles in one place against the same place of the baseline."""
 
-    def __init__(self, place: Place, base: Place | None, threshold: float) -> None:
+    def __init__(self, place: Place, base: Place | None, threshold: float, doubt: float) -> None:
         self.hay = Haystack(place.data)
         self._place = place
         self._base = Haystack(base.data) if base is not None else None
         self._threshold = threshold
+        self._doubt = doubt
         self._size = _weight(place.data)
         self._base_size = _weight(base.data) if base is not None else 0
 
@@ -167,18 +182,46 @@ class _Judge:
         )
         if len(needle.data) >= EXACT_BYTES:
             return finding
-        return self._weighed(finding, needle, len(new), lost)
-
-    def _weighed(self, finding: Finding, needle: Needle, count: int, base_count: int) -> Finding:
-        """The finding, judged by chance from the occurrences that surroundings do not explain."""
         if self._base is None:
-            return replace(finding, judged=Judged.NOT, leaked=False)
+            return self._modelled(finding, needle, [at for found in here.values() for at in found])
+        return self._weighed(finding, needle, self._base, len(new), lost)
+
+    def _modelled(self, finding: Finding, needle: Needle, found: list[int]) -> Finding:
+        """The finding, judged without a baseline.
+
+        In surroundings like ciphertext uniform bytes say what accident explains. In text nothing
+        does: what is not too often for any text is left open, never called an accident.
+        """
+        data, length = self.hay.data, len(needle.data)
+        in_text = [at for at in found if like_text(data, at, at + length)]
+        text = chance.expected_in_text(needle.data, text_bytes(data))
+        uniform = chance.expected_in_ciphertext(length, self._size)
+        of_text = chance.model_tail(len(in_text), text)
+        of_rest = chance.model_tail(len(found) - len(in_text), uniform)
+        probability = min(of_text, of_rest)
+        leaked = probability < self._threshold
+        open_ = not leaked and (bool(in_text) or of_rest < self._doubt)
+        # What is shown is what decided; text, if it is only there that anything is.
+        shown = in_text if in_text and (of_text <= of_rest or not leaked) else found
+        return replace(
+            finding,
+            judged=Judged.NOT if open_ else Judged.CHANCE,
+            expected=text + uniform if in_text else uniform,
+            probability=probability,
+            leaked=leaked,
+            where=self._place.where(shown[0]),
+        )
+
+    def _weighed(
+        self, finding: Finding, needle: Needle, base: Haystack, count: int, base_count: int
+    ) -> Finding:
+        """The finding, judged by chance from the occurrences that surroundings do not explain."""
         if base_count:
             expected = base_count * self._size / self._base_size
             probability = chance.pair_tail(count, self._size, base_count, self._base_size)
         else:
             expected = chance.expected_by_model(
-                needle.data, self._size, self._base_size, self._base.count
+                needle.data, self._size, self._base_size, base.count
             )
             probability = chance.model_tail(count, expected)
         return replace(

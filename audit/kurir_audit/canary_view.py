@@ -20,7 +20,13 @@ def outcome_view(outcome: Outcome, everything: bool = False) -> Group:
     """The whole outcome but for the verdict."""
     parts: list[Table | Text] = [_places(outcome)]
     if outcome.leaks:
-        parts += (Text("\nfound beyond the baseline", style="bold red"), _leaks(outcome))
+        head = "found beyond the baseline" if outcome.has_baseline else "found"
+        parts += (Text(f"\n{head}", style="bold red"), _table_of(outcome.leaks))
+    if outcome.unjudged:
+        head = (
+            "found, not judged: text in which only a baseline could tell a leak from public words"
+        )
+        parts += (Text(f"\n{head}", style="bold yellow"), _table_of(outcome.unjudged))
     parts += _explained(outcome, everything)
     if outcome.controls:
         controls = Text("\ncontrols  ", style="bold")
@@ -47,13 +53,19 @@ def verdict(outcome: Outcome) -> Text:
             "blind: this search could not see, so finding nothing means nothing",
             style="bold yellow",
         )
+    elif outcome.unjudged:
+        text.append(f"found, not judged: {_unjudged(outcome)}", style="bold yellow")
     elif outcome.has_baseline:
         text.append(
             f"clean: 0 occurrences of {count} terms beyond those of the baseline",
             style="bold green",
         )
     else:
-        text.append(f"clean: 0 occurrences of {count} terms", style="bold green")
+        text.append(
+            f"clean: 0 occurrences of {count} terms beyond those by chance", style="bold green"
+        )
+    if outcome.unjudged and (outcome.leaks or outcome.blind):
+        text.append(f"\n  found, not judged: {_unjudged(outcome)}", style="yellow")
     for why in outcome.blind:
         text.append(f"\n  {why}", style="yellow")
     short = count - outcome.exact_terms
@@ -68,41 +80,48 @@ def verdict(outcome: Outcome) -> Text:
         )
     elif short:
         text.append(
-            f", {short} shorter ones (under {EXACT_BYTES} bytes)\nnot judged for want of a "
-            "baseline",
+            f", {short} shorter ones (under {EXACT_BYTES} bytes)\nby models, for want of a "
+            "baseline: one in text counts, public or not, or stays unjudged",
             style="dim",
         )
     return text
 
 
+def _unjudged(outcome: Outcome) -> str:
+    terms = {finding.term for finding in outcome.unjudged}
+    return f"{len(terms)} of {len(outcome.terms)} terms, for want of a baseline"
+
+
 def _places(outcome: Outcome) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=True)
     table.add_column("searched", ratio=1)
-    for head in ("    bytes", "not there", "in baseline", "by chance", "beyond"):
+    explained = "in baseline" if outcome.has_baseline else "not judged"
+    for head in ("    bytes", "not there", explained, "by chance", "beyond"):
         table.add_column(head, justify="right", width=len(head))
     for name, size in outcome.places:
         here = [finding for finding in outcome.findings if finding.place == name]
         leaked = {f.term for f in here if f.leaked}
-        public = {f.term for f in here if f.judged is Judged.EXACT} - leaked
+        # The one is there with a baseline only, the other without one only.
+        public = {f.term for f in here if f.judged in (Judged.EXACT, Judged.NOT)} - leaked
         chance = {f.term for f in here} - leaked - public
         table.add_row(
             name,
             f"{size:,}",
             str(len(outcome.terms) - len(leaked) - len(public) - len(chance)),
-            str(len(public)),
+            Text(str(len(public)), style="" if outcome.has_baseline or not public else "yellow"),
             str(len(chance)),
             Text(str(len(leaked)), style="bold red" if leaked else "bold green"),
         )
     return table
 
 
-def _leaks(outcome: Outcome) -> Table:
+def _table_of(findings: tuple[Finding, ...]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=True)
     for head in ("term", "as", "in", "at"):
         table.add_column(head, ratio=2, overflow="fold")
     for head in ("here", "baseline", "p"):
         table.add_column(head, justify="right", width=8)
-    for leak in outcome.leaks:
+    for leak in findings:
         table.add_row(
             show(leak.term),
             leak.encoding,

@@ -13,6 +13,11 @@ from typing import Final
 
 FALSE_ALARM: Final = 1e-6
 """Chance of one false alarm in a whole search, however many terms and places it has."""
+FALSE_DOUBT: Final = 1e-2
+"""Chance that a whole search without a baseline leaves a mere accident in ciphertext unjudged."""
+TEXT_SYMBOLS: Final = 16
+"""Text is taken to have no more different characters than this (and numbers ten), all of them
+equally frequent: that makes accidents more frequent than they are in most text."""
 TOLERANCE: Final = 2.0
 """Two runs of one demo differ in their mixture of text and ciphertext, so a word may be up to this
 much more frequent in the one than in the other before anything follows from it."""
@@ -43,6 +48,18 @@ def model_tail(count: int, expected: float) -> float:
     only an estimate: a Poisson count whose rate is exponentially distributed is geometric."""
     rate = TOLERANCE * expected
     return (rate / (1.0 + rate)) ** count
+
+
+def expected_in_ciphertext(length: int, size: int) -> float:
+    """Occurrences of a word of ``length`` bytes in ``size`` uniformly random ones."""
+    return size * 256.0**-length
+
+
+def expected_in_text(needle: bytes, size: int) -> float:
+    """Occurrences to expect in ``size`` bytes of text of which nothing is known, rather too many.
+    A guess: fewer than that prove nothing, so they are no reason to call a word an accident."""
+    symbols = 10 if needle.isdigit() else TEXT_SYMBOLS
+    return size * float(symbols) ** -len(needle)
 
 
 def expected_by_model(

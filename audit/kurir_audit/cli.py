@@ -1,8 +1,9 @@
 """``kurir-audit``: what a relay exposes, measured.
 
 Exit codes: 0 nothing to object to; 1 found (an unknown table or column, a word that should not be
-there); 2 the command could not be carried out; 3 the search was blind. Errors go to standard error
-as ``error: …`` and, where it helps, ``hint: …``.
+there); 2 the command could not be carried out; 3 the search was blind, or found what it
+cannot judge without a baseline. Errors go to standard error as ``error: …`` and, where it helps,
+``hint: …``.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def cli() -> None:
     Exit codes: 0 nothing to object to
                 1 found: an unknown field, a word that should not be there
                 2 the command could not be carried out
-                3 the search was blind
+                3 the search was blind, or found what it cannot judge
     """
 
 
@@ -121,7 +122,8 @@ def canary_command(
 
     Looks in the database (also its -wal and -journal), the log, and the bytes on the wire, raw and
     unmasked, for each term as written and in lower case, in UTF-8 and UTF-16. What a baseline run
-    with other words has too does not count. Controls must be found, or the search is blind.
+    with other words has too does not count; without one, short words in text are found and not
+    judged. Controls must be found, or the search is blind.
     """
     terms = read_words(words)
     if baseline is not None:

@@ -4,8 +4,9 @@ This is the one list. ``kurir-audit inventory`` holds a real database against it
 is printed from it, and tests hold it against the relay's schema, its log and the frames of the
 protocol.
 The entries stand in :mod:`~kurir_audit.declared_store`, :mod:`~kurir_audit.declared_wire`,
-:mod:`~kurir_audit.declared_billing`, :mod:`~kurir_audit.declared_log` and
-:mod:`~kurir_audit.declared_network`; this module says what an entry is.
+:mod:`~kurir_audit.declared_billing`, :mod:`~kurir_audit.declared_log`,
+:mod:`~kurir_audit.declared_network` and :mod:`~kurir_audit.declared_together`; this module says
+what an entry is.
 """
 
 from __future__ import annotations
@@ -77,3 +78,15 @@ class IndexEntry:
     table: str
     columns: tuple[str, ...]
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """What several columns give together that none of them gives alone."""
+
+    columns: tuple[str, ...]
+    """As ``table.column``."""
+    follows: str
+    """What a curious relay, or a thief of the file, could conclude."""
+    lasts: str
+    """For how long."""

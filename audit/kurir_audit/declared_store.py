@@ -20,6 +20,7 @@ _OPEN_CHARGE: Final = "until settled, or its envelope is gone; 32 days at most"
 _RECORD: Final = "for as long as invoices must be provable (the operator's bookkeeping period)"
 _PUBLIC: Final = "nothing: it is public"
 _NONE: Final = "nothing by itself"
+_SEE: Final = "; see What columns give together"
 
 META: Final = Group(
     "meta",
@@ -83,14 +84,15 @@ MAILBOXES: Final = Group(
             D,
             "Numbers envelopes within the mailbox, so that the oldest is delivered first.",
             _MAILBOX,
-            "how many envelopes this mailbox ever received",
+            "how many envelopes this mailbox ever received; of an address, how many messages its "
+            "business ever got" + _SEE,
         ),
         Field(
             "depth",
             A,
             "Bounds how many envelopes one mailbox makes the relay hold.",
             _MAILBOX,
-            "how many envelopes wait, so whether the reader has been there",
+            "how many envelopes wait, so whether the reader has been there" + _SEE,
         ),
         Field(
             "size",
@@ -104,21 +106,22 @@ MAILBOXES: Final = Group(
             B,
             "A client that reads and never settles gets eight envelopes, then no more.",
             _MAILBOX,
-            "that a business writes here, and how many messages were read and not settled",
+            "that a business writes here, and how many messages were read and not settled" + _SEE,
         ),
         Field(
             "handed_n",
             B,
             "An envelope handed over again after a reconnect is not counted twice.",
             _MAILBOX,
-            "how far the reader has read the metered envelopes",
+            "how far the reader has read the metered envelopes; over 0, for good, that a business "
+            "pays for this mailbox" + _SEE,
         ),
         Field(
             "keep_until",
             O,
             "Abandoned mailboxes go; the hour moves on when the reader comes.",
             _MAILBOX,
-            "the day on which the reader last came (the hour of birth if it never did)",
+            "the day on which the reader last came (the hour of birth if it never did)" + _SEE,
             unit=HOUR,
         ),
     ),
@@ -134,7 +137,8 @@ ENVELOPES: Final = Group(
             D,
             "Keeps the order within one mailbox.",
             _ENVELOPE,
-            "its place in this mailbox only; no order across mailboxes",
+            "its place in this mailbox only; no order across mailboxes but that of the write-ahead "
+            "log" + _SEE,
         ),
         Field(
             "id",
@@ -156,7 +160,7 @@ ENVELOPES: Final = Group(
             B,
             "A settlement has to find what it settles.",
             _ENVELOPE,
-            "with the charge's lane: which business pays for this mailbox, while this waits",
+            "with the charge's lane: which business pays for this mailbox, while this waits" + _SEE,
         ),
         Field(
             "body",
@@ -237,7 +241,13 @@ CHARGES: Final = Group(
     "charges",
     "accepted charges that can still settle, and what a repeated receipt needs",
     (
-        Field("hash", B, "A retry gets the same receipt and is not charged twice.", _CHARGE, _NONE),
+        Field(
+            "hash",
+            B,
+            "A retry gets the same receipt and is not charged twice.",
+            _CHARGE,
+            "which leaf came of it, once settled: the two are equal" + _SEE,
+        ),
         Field(
             "until_day", O, "Says when the row goes.", _CHARGE, "the day of acceptance", unit=DAY
         ),
@@ -246,7 +256,7 @@ CHARGES: Final = Group(
             B,
             "A repeated receipt says when it was accepted.",
             _CHARGE,
-            "in which hour a business wrote",
+            "in which hour a business wrote; by the hash, the hour of a line of its invoice" + _SEE,
             unit=HOUR,
         ),
         Field(
@@ -262,7 +272,7 @@ CHARGES: Final = Group(
             "The signed charge without its evidence: becomes a leaf when the customer settles.",
             _OPEN_CHARGE,
             "the price facts; while the envelope waits, that this mailbox is a customer of this "
-            "business",
+            "business" + _SEE,
             Content.SIGNED,
         ),
     ),
@@ -272,13 +282,19 @@ ACCEPTED_SECONDS: Final = Group(
     "accepted_seconds",
     "the exact second of acceptance, for receipts repeated soon after",
     (
-        Field("charge", B, "Says of which charge.", "50 to 51 minutes", _NONE),
+        Field(
+            "charge",
+            B,
+            "Says of which charge.",
+            "50 to 51 minutes",
+            "which charge and which leaf the second is of" + _SEE,
+        ),
         Field(
             "second",
             B,
             "A window ends to the second, and a retry must get the same receipt.",
             "50 to 51 minutes",
-            "the second in which a business wrote; the only time this fine",
+            "the second in which a business wrote; the only time this fine" + _SEE,
             unit=1,
         ),
     ),
@@ -314,7 +330,7 @@ LANES: Final = Group(
             B,
             "A charge is not taken twice: numbers rise strictly.",
             "one value, overwritten",
-            "how much a business writes, if it leaves no gaps",
+            "how much a business writes, if it leaves no gaps" + _SEE,
         ),
     ),
 )
@@ -323,22 +339,34 @@ LEAVES: Final = Group(
     "leaves",
     "settled charges: what the invoice lists; no mailbox, no envelope",
     (
-        Field("business", B, "Says who owes it.", _RECORD, "how many messages a business paid for"),
+        Field(
+            "business",
+            B,
+            "Says who owes it.",
+            _RECORD,
+            "how many messages a business paid for" + _SEE,
+        ),
         Field(
             "settled_day",
             B,
             "Says in which month it is invoiced.",
             _RECORD,
-            "on which day some customer opened a message",
+            "on which day some customer opened a message" + _SEE,
             unit=DAY,
         ),
-        Field("charge", B, "The same charge is not invoiced twice.", _RECORD, _NONE),
+        Field(
+            "charge",
+            B,
+            "The same charge is not invoiced twice.",
+            _RECORD,
+            "which row of `charges` it came of, while that is there" + _SEE,
+        ),
         Field(
             "leaf",
             B,
             "Proves the line: signed by the business, unlocked by the customer's device.",
             _RECORD,
-            "market, category, class and price of one message",
+            "market, category, class and price of one message" + _SEE,
             Content.SIGNED,
         ),
     ),

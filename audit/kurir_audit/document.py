@@ -10,6 +10,7 @@ from kurir_audit.declared_billing import STRUCTURES
 from kurir_audit.declared_log import COMMON, LOG
 from kurir_audit.declared_network import NETWORK
 from kurir_audit.declared_store import INDEXES, META, META_KEYS, STORE
+from kurir_audit.declared_together import TOGETHER
 from kurir_audit.declared_wire import ENTRIES, REPLIES, REQUESTS
 
 _HEAD: Final = """\
@@ -40,7 +41,8 @@ one, that is a bug.
 | which businesses there are, under which legal name | `businesses` |
 | which mailboxes are customers of a business: while a charge is open, and for as long as a relay \
 that breaks its own rules cares to remember | `charges.body`, `Charge.opening` |
-| market, category, class, price and day of each settled business message; not whose | `leaves` |
+| market, category, class, price and day of each settled business message; not whose, but see \
+[What columns give together](#what-columns-give-together) | `leaves` |
 | network addresses, and what one connection opens | the connection |
 
 ## What it does not learn
@@ -49,12 +51,14 @@ that breaks its own rules cares to remember | `charges.body`, `Charge.opening` |
 - **Phone numbers, e-mail addresses, contact lists, groups.** No field exists for them.
 - **Who writes into a personal mailbox.** All who may write show the same token, over any
   connection; a submission names no sender.
-- **What kind of message it is.** Text, receipt and key change are the same in size and form.
+- **What kind of message it is.** A greeting and a text are the same in size and form.
 - **Exact lengths.** Bodies have 2, 4, 16 or 64 KiB.
-- **When somebody read something**, beyond the acknowledgement that removes the envelope: receipts
-  travel as sealed envelopes, delayed by default.
+- **When somebody read something**, beyond the acknowledgement that removes the envelope: this
+  version sends no read receipts.
 - **Arrival times from what is stored.** No stored time is finer than an hour, but for the second of
-  acceptance of a charge, erased within 51 minutes; no row order ties unrelated mailboxes.
+  acceptance of a charge, erased within 51 minutes; no row order ties unrelated mailboxes. The
+  write-ahead log is an exception of about a minute, and what is stored gives more together than
+  piece by piece: see [What columns give together](#what-columns-give-together).
 
 What a *live* relay can conclude by watching times and connections is another matter: see
 [threat-model.md](threat-model.md).
@@ -83,6 +87,13 @@ def _store() -> str:
     parts.append("An index is a second copy of columns above. Keys have implicit ones; by name:\n")
     rows = ((f"`{e.name}`", f"`{e.table}` ({', '.join(e.columns)})", e.why) for e in INDEXES)
     parts.append(_table(("index", "copies", "why"), rows))
+    parts.append("### What columns give together\n")
+    parts.append(
+        "Each column by itself says what stands beside it above. Side by side some say more, to a "
+        "curious\noperator and to whoever takes the files.\n"
+    )
+    pairs = ((", ".join(f"`{c}`" for c in t.columns), t.follows, t.lasts) for t in TOGETHER)
+    parts.append(_table(("columns", "what follows", "for how long"), pairs))
     return "\n".join(parts)
 
 

@@ -18,7 +18,8 @@ EXIT_FOUND: Final = 1
 EXIT_USAGE: Final = 2
 """The command could not be carried out: a wrong option, a file that cannot be read."""
 EXIT_BLIND: Final = 3
-"""The search could not see what it should have seen, so its silence proves nothing."""
+"""The search could not see what it should have seen, so its silence proves nothing; or it found
+what it cannot judge without a baseline."""
 
 
 class AuditError(Exception):

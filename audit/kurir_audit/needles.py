@@ -18,6 +18,9 @@ FILTER_BYTES: Final = 4
 REACH: Final = 48
 """Bytes before an occurrence that can belong to its surroundings."""
 
+BESIDE: Final = 16
+"""Bytes on each side of an occurrence that tell text from ciphertext."""
+
 
 @dataclass(frozen=True, slots=True)
 class Needle:
@@ -99,6 +102,24 @@ def surroundings(data: bytes, start: int, end: int) -> bytes:
     return _NUMBER.sub(b"0", data[left:start]) + data[start:end]
 
 
+def like_text(data: bytes, start: int, end: int) -> bool:
+    """Whether an occurrence stands in text, or in anything else that is not like ciphertext.
+
+    Zeros say nothing: UTF-16 has them, and so has a page that is not full. Of random bytes three in
+    eight are printable, so three quarters of up to 32 are next to never. Next to too few bytes
+    nothing can be said, and that is not like ciphertext either.
+    """
+    around = data[max(0, start - BESIDE) : start] + data[end : end + BESIDE]
+    around = around.translate(None, b"\0")
+    return len(around) < BESIDE // 2 or text_bytes(around) * 4 >= len(around) * 3
+
+
+def text_bytes(data: bytes) -> int:
+    """How many bytes are printable ASCII or end a line."""
+    return len(data) - len(data.translate(None, _TEXT))
+
+
+_TEXT: Final = bytes(range(0x20, 0x7F)) + b"\t\r\n"
 _BEFORE_REVERSED: Final = re.compile(
     rb"[^\x00-\x1f\x7f-\xff,;{}\[\]]*(?:[\x00-\x1f\x7f-\xff]{1,2}|[,;{}\[\]])?"
 )

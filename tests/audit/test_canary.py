@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
+import string
 from dataclasses import replace
 
 import pytest
 
 from kurir_audit.canary import Judged, Outcome, search
+from kurir_audit.canary_view import verdict
 from kurir_audit.capture import Direction
 from kurir_audit.controls import Controls
 from kurir_audit.errors import EXIT_BLIND, EXIT_FOUND, EXIT_OK
@@ -89,10 +92,60 @@ def test_a_public_word_more_often_is_no_leak() -> None:
     assert run(["submit", "beacon", "websocket"], evidence(5, messages=90)).leaks == ()
 
 
-def test_without_a_baseline_every_long_word_counts_and_no_short_one() -> None:
+def test_without_a_baseline_every_long_word_counts_and_a_short_one_in_text_is_open() -> None:
     outcome = run(["mailbox", "no"], evidence(3), baseline=None)
     assert {leak.term for leak in outcome.leaks} == {"mailbox"}
-    assert {f.judged for f in outcome.findings if f.term == "no"} == {Judged.NOT}
+    short = {f.place: f.judged for f in outcome.findings if f.term == "no"}
+    assert set(short.values()) <= {Judged.NOT, Judged.CHANCE}
+    assert search(["inf"], evidence(3)).exit_code != EXIT_OK
+
+
+LINE = '{{"time": "2026-11-21T08:15:{0:02}Z", "level": "info", "event": "ready", "by": "{1}"}}\n'
+
+
+def only(data: bytes, family: Family = Family.LOG) -> Evidence:
+    return Evidence((Place("log", family, data),))
+
+
+@pytest.mark.parametrize("size", [1, 100])
+def test_without_a_baseline_a_planted_five_letter_word_is_found(size: int) -> None:
+    said = "".join(LINE.format(n, "Alice") for n in range(5))
+    rest = "".join(LINE.format(n % 60, "nobody") for n in range(size))
+    outcome = search(["Alice"], only((said + rest).encode()))
+    assert {leak.term for leak in outcome.leaks} == {"Alice"}
+    assert outcome.exit_code == EXIT_FOUND
+
+
+@pytest.mark.parametrize("times", [1, 5, 60])
+@pytest.mark.parametrize("word", ["Bob", "Alice", "no", "I"])
+def test_without_a_baseline_a_planted_short_word_is_never_clean(word: str, times: int) -> None:
+    data = "".join(LINE.format(n % 60, word) for n in range(times)).encode()
+    outcome = search([word], only(data), None, Controls(log=("ready",)))
+    assert outcome.leaks or outcome.unjudged
+    assert outcome.exit_code in (EXIT_FOUND, EXIT_BLIND)
+    sentence = verdict(outcome).plain
+    assert "clean" not in sentence
+    assert outcome.leaks or "found, not judged: 1 of 1 terms" in sentence
+
+
+@pytest.mark.parametrize("word", ["Bob", "bus", "08:15"])
+def test_without_a_baseline_a_word_of_binary_data_is_found(word: str) -> None:
+    rng = random.Random(3)
+    data = b"".join(rng.randbytes(20_000) + word.encode() for _ in range(50))
+    assert search([word], only(data)).exit_code == EXIT_FOUND
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_without_a_baseline_random_data_raises_no_alarm(seed: int) -> None:
+    rng = random.Random(seed)
+    words = [word for word in WORDS if len(word) >= 3]
+    words += ["".join(rng.choices(string.ascii_letters, k=3)) for _ in range(100)]
+    data = rng.randbytes(1_000_000)
+    outcome = search(words, only(data, Family.DATABASE))
+    assert outcome.leaks == ()
+    assert outcome.unjudged == ()
+    # Not because nothing was there.
+    assert {f.judged for f in outcome.findings} == {Judged.CHANCE}
 
 
 def test_a_place_that_the_baseline_lacks_excuses_nothing() -> None:

@@ -67,8 +67,24 @@ def test_a_baseline_file_by_file(files: Path) -> None:
 def test_without_a_baseline_the_outcome_says_so(
     files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (files / "words").write_text("Kopernikus\nAlice\n")
     assert canary(files) == 0
-    assert "not judged for want of a baseline" in capsys.readouterr().out
+    assert "clean: 0 occurrences of 2 terms" in capsys.readouterr().out
+    log = (files / "relay.log").read_text()
+    (files / "relay.log").write_text(log + '{"event": "ready", "time": "Bob"}\n')
+    (files / "words").write_text("Kopernikus\nBob\n")
+    assert canary(files) == 3
+    out = capsys.readouterr().out
+    assert "found, not judged: 1 of 2 terms" in out
+    assert "clean" not in out
+    assert canary(files, "--json") == 3
+    outcome = json.loads(capsys.readouterr().out)
+    assert [finding["term"] for finding in outcome["unjudged"]] == ["Bob"]
+    assert not outcome["clean"]
+    with (files / "relay.log").open("a") as more:
+        more.write('{"event": "ready", "time": "Alice"}\n' * 5)
+    (files / "words").write_text("Alice\n")
+    assert canary(files) == 1
 
 
 @pytest.mark.parametrize(

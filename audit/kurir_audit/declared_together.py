@@ -1,0 +1,93 @@
+"""What columns of the database give together, though each by itself gives little or nothing."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kurir_audit.declaration import Together
+
+TOGETHER: Final = (
+    Together(
+        (
+            "envelopes.mailbox",
+            "envelopes.n",
+            "envelopes.charge",
+            "charges.hash",
+            "accepted_seconds.second",
+            "mailboxes.next_n",
+            "mailboxes.depth",
+            "leaves.charge",
+        ),
+        "The write-ahead log keeps the latest commits in their order. Whoever takes it together "
+        "with the database can order the last minute's commits across mailboxes, and see what each "
+        "changed: an envelope comes to a business's address, a metered envelope comes to a "
+        "mailbox, and it is removed in the same commit in which a leaf appears. That ties a "
+        "customer's message to the mailbox of the answer, and the mailbox to the leaf.",
+        "until housekeeping cuts the log, about every minute; in a copy of the file, as long as "
+        "the copy",
+    ),
+    Together(
+        ("mailboxes.handed_n", "mailboxes.debt"),
+        "`handed_n` over 0 marks the mailbox as one that a business paid to write to: a "
+        "customer's, not a friend's. It never goes back to 0. It does not say which business.",
+        "for good: until the mailbox is deleted or expires",
+    ),
+    Together(
+        ("mailboxes.next_n", "mailboxes.handed_n", "lanes.seq", "leaves.business"),
+        "`next_n` less 1 counts the envelopes that a mailbox ever got. Over the mailboxes that "
+        "businesses paid for, the sum comes to the `seq` of the lanes and, once all is settled, to "
+        "the number of leaves (where no number was skipped and nothing came unmetered). Where "
+        "there are few customers only one division of the mailboxes among the businesses may "
+        "fit, and that names whose customers they are.",
+        "until the mailbox is deleted or expires; `leaves` stay longer, `lanes` shorter",
+    ),
+    Together(
+        ("mailboxes.id", "mailboxes.next_n", "businesses.card"),
+        "The card is public and names the business's address, so the `next_n` of that mailbox "
+        "counts the messages that customers sent to this business; two copies of the database "
+        "show how many came between them.",
+        "for as long as the business has this address",
+    ),
+    Together(
+        (
+            "charges.hash",
+            "charges.accepted_hour",
+            "accepted_seconds.charge",
+            "accepted_seconds.second",
+            "leaves.charge",
+            "leaves.leaf",
+        ),
+        "`charges.hash` is the same value as `leaves.charge`, and as `accepted_seconds.charge`. So "
+        "each line of an invoice has its hour of acceptance, next to its market, category, class "
+        "and price; for the first minutes its second.",
+        "32 days at most after acceptance; the second 50 to 51 minutes",
+    ),
+    Together(
+        (
+            "mailboxes.keep_until",
+            "mailboxes.handed_n",
+            "leaves.settled_day",
+            "leaves.business",
+        ),
+        "`keep_until` tells the last day on which a mailbox was read. A leaf settled on a day "
+        "belongs to a mailbox that was read on or about that day, so if few paid mailboxes "
+        "were read then, it can be matched to those, and to one if there was only one. Copies of "
+        "several days narrow it down.",
+        "until the mailbox is read on a later day, is deleted or expires; a copy of the database "
+        "keeps it",
+    ),
+    Together(
+        (
+            "envelopes.mailbox",
+            "envelopes.charge",
+            "envelopes.expires_hour",
+            "charges.hash",
+            "charges.accepted_hour",
+            "charges.body",
+            "businesses.id",
+        ),
+        "While a metered envelope waits, `envelopes.charge` leads to the signed charge, whose lane "
+        "names the business: which mailbox is whose customer, since which hour, at which price.",
+        "until the envelope is acknowledged or expires (30 days at most)",
+    ),
+)
