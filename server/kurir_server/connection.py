@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from kurir_server.delivery import Deliveries, Wanted
@@ -22,7 +22,7 @@ from kurir_server.pace import Pace, too_fast
 from kurir_server.registry import Registry
 from kurir_server.relay import NOT_AUTHORISED, Batch, Opened, Relay, Submitted
 from kurir_server.rows import Moment, Rows
-from kurir_server.work import UNAVAILABLE, Failed, Job
+from kurir_server.work import UNAVAILABLE, Failed, Job, Output
 from kurir_wire import codes
 from kurir_wire.beacons import Beacon
 from kurir_wire.codec import decode
@@ -74,16 +74,6 @@ class Services:
     relay: Relay
     registry: Registry
     hub: Hub
-
-
-@dataclass(slots=True)
-class Output:
-    """What is to be done: frames to send in order, jobs to run, and perhaps a close with a code and
-    a reason after the frames."""
-
-    frames: list[bytes] = field(default_factory=list)
-    jobs: list[Job] = field(default_factory=list)
-    close: tuple[int, str] | None = None
 
 
 class Connection:

@@ -1,9 +1,9 @@
-"""What the rules hand to the writer."""
+"""What a connection hands on: jobs for the writer, frames for the socket."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kurir_server.rows import Moment, Rows
@@ -37,3 +37,13 @@ class Job:
     done: Callable[[Any], None]
     weight: int = 0
     barrier: bool = False
+
+
+@dataclass(slots=True)
+class Output:
+    """What is to be done: frames to send in order, jobs to run, and perhaps a close with a code and
+    a reason after the frames."""
+
+    frames: list[bytes] = field(default_factory=list)
+    jobs: list[Job] = field(default_factory=list)
+    close: tuple[int, str] | None = None

@@ -11,7 +11,7 @@ from typing import TypeVar
 from kurir_billing.charge import Line
 from kurir_billing.grant import Grant
 from kurir_server import admin, keyfiles
-from kurir_server.connection import Connection, Output, Services
+from kurir_server.connection import Connection, Services
 from kurir_server.housekeeping import Step, tidy
 from kurir_server.hub import Hub
 from kurir_server.keys import RelayKeys
@@ -20,7 +20,7 @@ from kurir_server.registry import Registry
 from kurir_server.relay import Batch, Relay
 from kurir_server.rows import Moment, Rows
 from kurir_server.store import Store
-from kurir_server.work import Failed
+from kurir_server.work import Failed, Output
 from kurir_wire.beacons import Beacon
 from kurir_wire.frames import (
     Ack,
