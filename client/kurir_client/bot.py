@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
 import itertools
 import logging
@@ -176,8 +175,7 @@ class Bot:
             asyncio.create_task(self._renew()),
         ]
         loop = asyncio.get_running_loop()
-        with contextlib.suppress(NotImplementedError):  # no signal handlers on Windows
-            loop.add_signal_handler(signal.SIGTERM, jobs[0].cancel)
+        loop.add_signal_handler(signal.SIGTERM, jobs[0].cancel)
         try:
             self._wake.set()
             done, _ = await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
