@@ -15,27 +15,27 @@ from nacl import exceptions as nacl_exceptions
 from kurir_crypto.errors import AuthenticationError
 
 TAG_BYTES: Final = 16
+_NONCE: Final = bytes(12)
 XCHACHA_NONCE_BYTES: Final = 24
 XCHACHA_BYTES: Final = XCHACHA_NONCE_BYTES + TAG_BYTES
 """40: what :func:`xchacha_encrypt` adds."""
 
 
-def gcm_encrypt(key_nonce: bytes, plaintext: bytes, associated: bytes) -> bytes:
-    """AES-256-GCM under a key that is used once.
+def gcm_encrypt(key: bytes, plaintext: bytes, associated: bytes) -> bytes:
+    """AES-256-GCM (NIST SP 800-38D) under a key of 32 bytes that is used once: the nonce is zero.
 
-    :param key_nonce: 32 bytes of key, 12 of nonce, derived together
     :return: ciphertext and 16 bytes of tag
     """
-    return AESGCM(key_nonce[:32]).encrypt(key_nonce[32:], plaintext, associated)
+    return AESGCM(key).encrypt(_NONCE, plaintext, associated)
 
 
-def gcm_decrypt(key_nonce: bytes, ciphertext: bytes, associated: bytes) -> bytes:
+def gcm_decrypt(key: bytes, ciphertext: bytes, associated: bytes) -> bytes:
     """The inverse of :func:`gcm_encrypt`.
 
     :raises AuthenticationError: the tag does not match, or there is none
     """
     try:
-        return AESGCM(key_nonce[:32]).decrypt(key_nonce[32:], ciphertext, associated)
+        return AESGCM(key).decrypt(_NONCE, ciphertext, associated)
     except (InvalidTag, ValueError) as error:
         raise AuthenticationError from error
 

@@ -1,16 +1,26 @@
-"""X25519 (RFC 7748) with every received point checked, and ML-KEM-1024 public keys likewise."""
+"""X25519 (RFC 7748), with types that tell one's own keys from those of others.
+
+A peer's key gets its type from :func:`check_x25519_public` alone, so an unchecked key, or one of
+one's own, cannot be passed where a peer's is meant: mypy refuses it.
+"""
 
 from __future__ import annotations
 
 import os
-from typing import Final
+from typing import Final, NewType
 
-from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM1024PublicKey
 from nacl import bindings
 from nacl import exceptions as nacl_exceptions
 
 from kurir_crypto.errors import InvalidKeyError
 from kurir_crypto.kdf import same
+
+CurveSecret = NewType("CurveSecret", bytes)
+"""32 secret bytes."""
+OwnCurvePublic = NewType("OwnCurvePublic", bytes)
+"""The 32-byte public key of one's own secret."""
+PeerCurvePublic = NewType("PeerCurvePublic", bytes)
+"""32 bytes that came from elsewhere and were checked."""
 
 KEY_BYTES: Final = 32
 _P: Final = 2**255 - 19
@@ -26,9 +36,10 @@ _SMALL_ORDER: Final = frozenset(
     )
 )
 """All canonical points whose order divides 8, on the curve and on its twist."""
+_NOTHING: Final = bytes(KEY_BYTES)
 
 
-def check_x25519_public(public: bytes) -> None:
+def check_x25519_public(public: bytes) -> PeerCurvePublic:
     """Refuse a point that no honest key generation gives.
 
     Libraries mask the top bit and reduce modulo p, so one point would have several encodings: a
@@ -43,20 +54,21 @@ def check_x25519_public(public: bytes) -> None:
         raise InvalidKeyError("an X25519 key is not in canonical form")
     if public in _SMALL_ORDER:
         raise InvalidKeyError("an X25519 key has small order")
+    return PeerCurvePublic(public)
 
 
-def generate_x25519() -> tuple[bytes, bytes]:
-    """A fresh (secret, public), 32 bytes each."""
-    secret = os.urandom(KEY_BYTES)
+def generate_x25519() -> tuple[CurveSecret, OwnCurvePublic]:
+    """A fresh key, 32 bytes each."""
+    secret = CurveSecret(os.urandom(KEY_BYTES))
     return secret, public_x25519(secret)
 
 
-def public_x25519(secret: bytes) -> bytes:
+def public_x25519(secret: CurveSecret) -> OwnCurvePublic:
     """The public key of a 32-byte secret."""
-    return bindings.crypto_scalarmult_base(secret)
+    return OwnCurvePublic(bindings.crypto_scalarmult_base(secret))
 
 
-def agree(secret: bytes, public: bytes) -> bytes:
+def agree(secret: CurveSecret, public: PeerCurvePublic) -> bytes:
     """The 32-byte shared secret of one's own secret and a peer's checked public key.
 
     :raises InvalidKeyError: it is all zero (RFC 7748, section 6.1)
@@ -65,17 +77,6 @@ def agree(secret: bytes, public: bytes) -> bytes:
         shared = bindings.crypto_scalarmult(secret, public)
     except nacl_exceptions.CryptoError as error:  # how libsodium reports an all-zero result
         raise InvalidKeyError("an X25519 key has small order") from error
-    if same(shared, bytes(KEY_BYTES)):
+    if same(shared, _NOTHING):
         raise InvalidKeyError("an X25519 key has small order")
     return shared
-
-
-def encapsulate(public: bytes) -> tuple[bytes, bytes]:
-    """A fresh (shared secret of 32 bytes, ciphertext of 1,568) for an ML-KEM-1024 key (FIPS 203).
-
-    :raises InvalidKeyError: wrong length, or a coefficient not below the modulus (section 7.2)
-    """
-    try:
-        return MLKEM1024PublicKey.from_public_bytes(public).encapsulate()
-    except ValueError as error:
-        raise InvalidKeyError("an ML-KEM-1024 key is not valid") from error

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from kurir_crypto.curve import agree, check_x25519_public, encapsulate, generate_x25519
+from kurir_crypto.curve import agree, check_x25519_public, generate_x25519
 from kurir_crypto.errors import (
     MalformedMessageError,
     MissingPreKeyError,
@@ -19,6 +19,7 @@ from kurir_crypto.errors import (
 )
 from kurir_crypto.hidden import Hidden
 from kurir_crypto.kdf import hkdf
+from kurir_crypto.kem import CIPHERTEXT_1024_BYTES, encapsulate_1024
 from kurir_crypto.keys import IdentityKeyPair, OwnEcPreKey, OwnKemPreKey
 from kurir_crypto.reader import Reader
 from kurir_wire.errors import WireError
@@ -31,8 +32,7 @@ from kurir_wire.prekeys import (
 )
 
 SESSION_ID_BYTES: Final = 16
-KEM_CIPHERTEXT_BYTES: Final = 1_568
-HANDSHAKE_BYTES: Final = 32 + 32 + 64 + 32 + 4 + 4 + 1 + 4 + 1 + 4 + KEM_CIPHERTEXT_BYTES
+HANDSHAKE_BYTES: Final = 32 + 32 + 64 + 32 + 4 + 4 + 1 + 4 + 1 + 4 + CIPHERTEXT_1024_BYTES
 """1,746: what an initiator repeats in each message until the first answer."""
 
 _CURVE_PREFIX: Final = b"\xff" * 32
@@ -100,7 +100,7 @@ class Handshake:
         started, signed_id = reader.number(4), reader.number(4)
         has_one_time, one_time_id = reader.number(1), reader.number(4)
         kem_kind, kem_id = reader.number(1), reader.number(4)
-        ciphertext = reader.take(KEM_CIPHERTEXT_BYTES)
+        ciphertext = reader.take(CIPHERTEXT_1024_BYTES)
         reader.end()
         # One value, one encoding: an absent id is zero.
         if has_one_time > 1 or (not has_one_time and one_time_id):
@@ -140,21 +140,19 @@ def initiate(
         bundle.verify()
     except WireError as error:
         raise UntrustedKeyError from error
-    points = [bundle.identity.dh_pk, bundle.signed.public]
-    if bundle.one_time is not None:
-        points.append(bundle.one_time.public)
-    for point in points:
-        check_x25519_public(point)
+    identity = check_x25519_public(bundle.identity.dh_pk)
+    signed = check_x25519_public(bundle.signed.public)
+    one_time = None if bundle.one_time is None else check_x25519_public(bundle.one_time.public)
 
     ephemeral_secret, ephemeral = generate_x25519()
-    shared, ciphertext = encapsulate(bundle.kem.public)
+    shared, ciphertext = encapsulate_1024(bundle.kem.public)
     parts = [
-        own.agree(bundle.signed.public),
-        agree(ephemeral_secret, bundle.identity.dh_pk),
-        agree(ephemeral_secret, bundle.signed.public),
+        own.agree(signed),
+        agree(ephemeral_secret, identity),
+        agree(ephemeral_secret, signed),
     ]
-    if bundle.one_time is not None:
-        parts.append(agree(ephemeral_secret, bundle.one_time.public))
+    if one_time is not None:
+        parts.append(agree(ephemeral_secret, one_time))
 
     handshake = Handshake(
         own.public,
@@ -190,8 +188,8 @@ def respond(
         handshake.initiator.verify()
     except WireError as error:
         raise UntrustedKeyError from error
-    check_x25519_public(handshake.initiator.dh_pk)
-    check_x25519_public(handshake.ephemeral)
+    identity = check_x25519_public(handshake.initiator.dh_pk)
+    ephemeral = check_x25519_public(handshake.ephemeral)
 
     signed = prekeys.signed_prekey(handshake.signed_id)
     if signed is None:
@@ -206,12 +204,12 @@ def respond(
             raise MissingPreKeyError(f"one-time prekey {handshake.one_time_id} was used or deleted")
 
     parts = [
-        agree(signed.secret, handshake.initiator.dh_pk),
-        own.agree(handshake.ephemeral),
-        agree(signed.secret, handshake.ephemeral),
+        agree(signed.secret, identity),
+        own.agree(ephemeral),
+        agree(signed.secret, ephemeral),
     ]
     if one_time is not None:
-        parts.append(agree(one_time.secret, handshake.ephemeral))
+        parts.append(agree(one_time.secret, ephemeral))
     shared = kem.decapsulate(handshake.ciphertext)
     associated = _associated(
         suite, session_id, handshake.started, handshake.initiator, own.public, kem.public.public

@@ -73,6 +73,7 @@ class InviteSecret(Hidden):
         """The inverse of :meth:`seal_card`. What comes out is still to be verified as a card.
 
         :raises AuthenticationError: another secret, or changed
+        :raises MalformedMessageError: it opens, and its writer did not pad it
         """
         return unpad(xchacha_decrypt(self._card_key(), blob, domain("sealed-card")))
 

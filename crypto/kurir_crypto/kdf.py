@@ -6,9 +6,13 @@ Every label is ``kurir/NAME/1\\0`` followed by fixed-width fields, so no two der
 from __future__ import annotations
 
 import hmac
+from typing import Final
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+_MESSAGE_KEY: Final = b"\x01"
+_NEXT_CHAIN: Final = b"\x02"
 
 
 def hkdf(secret: bytes, info: bytes, length: int = 32, *, salt: bytes | None = None) -> bytes:
@@ -19,6 +23,11 @@ def hkdf(secret: bytes, info: bytes, length: int = 32, *, salt: bytes | None = N
 def hmac_sha256(key: bytes, message: bytes) -> bytes:
     """32 bytes."""
     return hmac.digest(key, message, "sha256")
+
+
+def chain_step(chain: bytes) -> tuple[bytes, bytes]:
+    """KDF_CK: the next chain and a message key (Double Ratchet, section 5.2)."""
+    return hmac.digest(chain, _NEXT_CHAIN, "sha256"), hmac.digest(chain, _MESSAGE_KEY, "sha256")
 
 
 def same(one: bytes, other: bytes) -> bool:

@@ -13,7 +13,15 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM1024PrivateKey
 from nacl import bindings
 
-from kurir_crypto.curve import agree, check_x25519_public, generate_x25519, public_x25519
+from kurir_crypto.curve import (
+    CurveSecret,
+    OwnCurvePublic,
+    PeerCurvePublic,
+    agree,
+    check_x25519_public,
+    generate_x25519,
+    public_x25519,
+)
 from kurir_crypto.errors import DamagedStateError, InvalidKeyError
 from kurir_crypto.hidden import Hidden
 from kurir_crypto.reader import read_state
@@ -90,15 +98,15 @@ class IdentityKeyPair(Hidden):
 
     public: IdentityPublic
     _signing: SigningKeyPair
-    _secret: bytes
+    _secret: CurveSecret
 
     @classmethod
     def generate(cls) -> IdentityKeyPair:
         """A fresh identity."""
-        return cls._of(SigningKeyPair.generate(), os.urandom(32))
+        return cls._of(SigningKeyPair.generate(), generate_x25519()[0])
 
     @classmethod
-    def _of(cls, signing: SigningKeyPair, secret: bytes) -> IdentityKeyPair:
+    def _of(cls, signing: SigningKeyPair, secret: CurveSecret) -> IdentityKeyPair:
         dh_pk = public_x25519(secret)
         binding = signing.sign(identity_binding(dh_pk))  # Ed25519 is deterministic: always the same
         return cls(IdentityPublic(signing.public, dh_pk, binding), signing, secret)
@@ -107,8 +115,8 @@ class IdentityKeyPair(Hidden):
         """64 bytes, by the Ed25519 key. ``message`` starts with its domain."""
         return self._signing.sign(message)
 
-    def agree(self, public: bytes) -> bytes:
-        """X25519 with a peer's checked public key: 32 bytes.
+    def agree(self, public: PeerCurvePublic) -> bytes:
+        """X25519 with a peer's public key: 32 bytes.
 
         :raises InvalidKeyError: the result is all zero
         """
@@ -122,7 +130,8 @@ class IdentityKeyPair(Hidden):
     def from_bytes(cls, data: bytes) -> IdentityKeyPair:
         """:raises DamagedStateError: not what :meth:`to_bytes` gives"""
         reader = read_state(data, _VERSION, _IDENTITY_BYTES)
-        return cls._of(SigningKeyPair.from_seed(reader.take(SEED_BYTES)), reader.take(32))
+        signing = SigningKeyPair.from_seed(reader.take(SEED_BYTES))
+        return cls._of(signing, CurveSecret(reader.take(32)))
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -130,7 +139,7 @@ class OwnEcPreKey(Hidden):
     """An X25519 prekey of one's own, signed by one's identity (PQXDH, section 3.2)."""
 
     public: EcPreKey
-    secret: bytes
+    secret: CurveSecret
 
     @classmethod
     def generate(cls, identity: IdentityKeyPair, kind: int, key_id: int) -> OwnEcPreKey:
@@ -143,6 +152,11 @@ class OwnEcPreKey(Hidden):
         signature = identity.sign(ec_prekey_message(kind, key_id, public))
         return cls(EcPreKey(kind, key_id, public, signature), secret)
 
+    @property
+    def own_public(self) -> OwnCurvePublic:
+        """The public half, 32 bytes."""
+        return OwnCurvePublic(self.public.public)
+
     def to_bytes(self) -> bytes:
         """102 secret bytes: version, kind, id (4), secret (32), signature (64)."""
         own = self.public
@@ -152,7 +166,8 @@ class OwnEcPreKey(Hidden):
     def from_bytes(cls, data: bytes) -> OwnEcPreKey:
         """:raises DamagedStateError: not what :meth:`to_bytes` gives"""
         reader = read_state(data, _VERSION, _EC_BYTES)
-        kind, key_id, secret = reader.number(1), reader.number(4), reader.take(32)
+        kind, key_id = reader.number(1), reader.number(4)
+        secret = CurveSecret(reader.take(32))
         if kind not in (PREKEY_SIGNED, PREKEY_ONE_TIME):
             raise DamagedStateError
         public = public_x25519(secret)

@@ -3,19 +3,22 @@
 ::
 
     message  suite u8 ‖ slots u8 ‖ entry × slots ‖ commitment 32 ‖ content ciphertext ‖ tag 16
-    entry    flags u8 ‖ session id 16 ‖ ratchet header 40 ‖ [handshake 1,746] ‖ wrapped key 48
+    entry    flags u8 ‖ session id 16 ‖ ratchet header 40 ‖ epoch u32 ‖ previous u32 ‖ number u32
+             ‖ [handshake 1,746 | ask 1,184 | answer 1,088] ‖ wrapped key 48
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+import struct
+from typing import Final, NamedTuple
 
 from kurir_crypto.aead import TAG_BYTES
 from kurir_crypto.errors import MalformedMessageError
 from kurir_crypto.handshake import HANDSHAKE_BYTES, SESSION_ID_BYTES, Handshake
-from kurir_crypto.ratchet import HEADER_BYTES, RatchetHeader
+from kurir_crypto.ratchet import RatchetHeader
 from kurir_crypto.reader import Reader
+from kurir_crypto.session import Headers
+from kurir_crypto.sparse import ANSWER_BYTES, ASK_BYTES, SparseHeader
 from kurir_crypto.suite import check_suite
 from kurir_wire.ids import u8
 
@@ -25,30 +28,41 @@ MAX_DEVICES: Final = SLOTS[-1]
 CONTENT_KEY_BYTES: Final = 32
 WRAPPED_BYTES: Final = CONTENT_KEY_BYTES + TAG_BYTES
 COMMITMENT_BYTES: Final = 32
-ENTRY_BYTES: Final = 1 + SESSION_ID_BYTES + HEADER_BYTES + WRAPPED_BYTES
-"""105: one entry without a handshake."""
+_HEAD: Final = struct.Struct(f">B{SESSION_ID_BYTES}s32sIIIII")
+ENTRY_BYTES: Final = _HEAD.size + WRAPPED_BYTES
+"""117: one entry without handshake, ask or answer."""
 FRAME_BYTES: Final = 1 + 1 + COMMITMENT_BYTES + TAG_BYTES
 """50: what surrounds entries and content."""
 
+_PLAIN: Final = 0x00
 _HAS_HANDSHAKE: Final = 0x01
+_HAS_ASK: Final = 0x02
+_HAS_ANSWER: Final = 0x04
 
 
-@dataclass(frozen=True, slots=True)
-class EntryHead:
-    """The part of an entry that its wrapped key is bound to."""
+class EntryHead(NamedTuple):
+    """The part of an entry that its wrapped key is bound to. At most one of handshake, ask and
+    answer is there: no ratchet key travels before the first answer came."""
 
     session_id: bytes
-    ratchet: RatchetHeader
-    handshake: bytes | None
+    headers: Headers
+    handshake: bytes | None = None
 
     def to_bytes(self) -> bytes:
-        """57 bytes, or 1,803 with a handshake."""
-        flags = 0 if self.handshake is None else _HAS_HANDSHAKE
-        return u8(flags) + self.session_id + self.ratchet.to_bytes() + (self.handshake or b"")
+        """69 bytes, or more with a handshake, ask or answer."""
+        curve, sparse = self.headers
+        flags, more = _PLAIN, b""
+        if self.handshake is not None:
+            flags, more = _HAS_HANDSHAKE, self.handshake
+        elif sparse.ask is not None:
+            flags, more = _HAS_ASK, sparse.ask
+        elif sparse.answer is not None:
+            flags, more = _HAS_ANSWER, sparse.answer
+        fixed = _HEAD.pack(flags, self.session_id, *curve, *sparse[:3])
+        return fixed + more
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """What one device finds for itself in a message."""
 
     head: EntryHead
@@ -68,8 +82,7 @@ class Entry:
         return None if self.head.handshake is None else Handshake.from_bytes(self.head.handshake)
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """A message taken apart. Nothing in it is verified."""
 
     suite: int
@@ -95,6 +108,12 @@ def slots_for(devices: int) -> int:
     raise ValueError(f"a message goes to 1 to {MAX_DEVICES} devices, not {devices}")
 
 
+def least_pieces(devices: int) -> int:
+    """For how many asks or answers every message to so many devices keeps room: one, and beside one
+    device's answer, which may be under way for long, a second."""
+    return min(devices, 2)
+
+
 def parse(message: bytes) -> Layout:
     """Take a message apart.
 
@@ -116,13 +135,17 @@ def parse(message: bytes) -> Layout:
 
 
 def _parse_entry(reader: Reader) -> Entry:
-    flags = reader.number(1)
-    if flags & ~_HAS_HANDSHAKE:
-        raise MalformedMessageError("an entry has unknown flags")
-    session_id = reader.take(SESSION_ID_BYTES)
-    ratchet = RatchetHeader.read(reader)
+    flags, session_id, public, previous, number, *counters = _HEAD.unpack(reader.take(_HEAD.size))
+    curve, sparse = RatchetHeader(public, previous, number), SparseHeader(*counters)
     handshake = None
-    if flags & _HAS_HANDSHAKE:
+    if flags == _HAS_HANDSHAKE:
         handshake = reader.take(HANDSHAKE_BYTES)
         Handshake.from_bytes(handshake)
-    return Entry(EntryHead(session_id, ratchet, handshake), reader.take(WRAPPED_BYTES))
+    elif flags == _HAS_ASK:
+        sparse = sparse._replace(ask=reader.take(ASK_BYTES))
+    elif flags == _HAS_ANSWER:
+        sparse = sparse._replace(answer=reader.take(ANSWER_BYTES))
+    elif flags != _PLAIN:
+        raise MalformedMessageError("an entry has unknown flags")
+    head = EntryHead(session_id, Headers(curve, sparse), handshake)
+    return Entry(head, reader.take(WRAPPED_BYTES))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -26,7 +27,7 @@ from kurir_crypto.errors import (
 )
 from kurir_crypto.handshake import SESSION_ID_BYTES, PreKeyStore
 from kurir_crypto.hidden import Hidden
-from kurir_crypto.kdf import hkdf, hmac_sha256, same
+from kurir_crypto.kdf import hkdf, same
 from kurir_crypto.keys import IdentityKeyPair
 from kurir_crypto.layout import (
     CONTENT_KEY_BYTES,
@@ -34,16 +35,20 @@ from kurir_crypto.layout import (
     Entry,
     EntryHead,
     Layout,
+    least_pieces,
     parse,
     slots_for,
 )
 from kurir_crypto.ratchet import RatchetHeader
-from kurir_crypto.session import MAX_STARTED, Session, check_start
-from kurir_wire.ids import digest, domain, u8
+from kurir_crypto.session import MAX_STARTED, Headers, Session, check_start
+from kurir_crypto.sparse import SparseHeader
+from kurir_wire.ids import domain, u8
 from kurir_wire.prekeys import PREKEY_ONE_TIME
 
-_NO_POST_QUANTUM_KEY: Final = bytes(32)
-"""Where a post-quantum ratchet's message key is mixed in, this suite has none."""
+_CONTENT_KEY: Final = domain("content-key")
+_CONTENT: Final = domain("content")
+_PAYLOAD: Final = domain("payload")
+_ENTRY: Final = domain("entry")
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -75,24 +80,40 @@ def encrypt(
         raise ValueError("the sessions have different suites")
 
     content_key = os.urandom(CONTENT_KEY_BYTES)
-    commitment = _commitment(suite, content_key)
-    ciphertext = gcm_encrypt(
-        _content_key_nonce(suite, content_key), content, _content_associated(suite, binding)
-    )
+    cipher_key, commitment = _content_keys(suite, content_key)
+    ciphertext = gcm_encrypt(cipher_key, content, _content_associated(suite, binding))
     payload = _payload_hash(suite, binding, commitment, ciphertext)
 
+    roomy = _with_room(sessions)
     after = []
     entries = []
     for session in sessions:
-        moved, ratchet, key = session.send()
-        head = EntryHead(session.id, ratchet, session.handshake)
-        wrapped = gcm_encrypt(
-            _wrap_key_nonce(suite, key), content_key, _entry_associated(session, head, payload)
-        )
+        moved, headers, key = session.send(room=session.id in roomy)
+        head = EntryHead(session.id, headers, session.handshake)
+        wrapped = gcm_encrypt(key, content_key, _entry_associated(session, head, payload))
         after.append(moved)
         entries.append(Entry(head, wrapped))
     entries += [_dummy() for _ in range(slots - len(sessions))]
     return after, Layout(suite, tuple(entries), commitment, ciphertext).to_bytes()
+
+
+def pieces(sessions: Sequence[Session]) -> int:
+    """For how many asks and answers of the post-quantum ratchet a message to ``sessions`` has room.
+
+    Answers have to go along until they are heard; beside them one more entry has its turn, so that
+    a device that went away with an answer unheard does not keep the others from healing.
+    """
+    answers = sum(session.must_carry for session in sessions)
+    return min(len(sessions), max(least_pieces(len(sessions)), answers + 1))
+
+
+def _with_room(sessions: Sequence[Session]) -> set[bytes]:
+    """The ids of the sessions whose entries may carry an ask or answer; not more than pieces."""
+    chosen = {session.id for session in sessions if session.must_carry}
+    others = [s.id for s in sessions if s.would_carry and s.id not in chosen]
+    if others:
+        chosen.add(secrets.choice(others))
+    return chosen
 
 
 def inspect(message: bytes) -> list[Entry]:
@@ -144,6 +165,7 @@ def accept(
     :raises MissingPreKeyError: it uses a prekey that is not held
     :raises AuthenticationError: changed, bound elsewhere, or made for another identity
     :raises StartedLaterError: it starts after ``latest_start``
+    :raises SkippedTooFarError: it claims to come after more than 25,000 others
     :raises UntrustedKeyError: the initiator's two keys are not tied together
     :raises InvalidKeyError: a key in it is one that no honest party makes
     :raises MalformedMessageError: not a message
@@ -193,54 +215,38 @@ def choose_session(sessions: Iterable[Session]) -> Session:
 
 
 def _open(session: Session, entry: Entry, layout: Layout, binding: bytes) -> tuple[Session, bytes]:
-    moved, key = session.receive(entry.head.ratchet)
+    moved, key = session.receive(entry.head.headers)
     suite = layout.suite
     payload = _payload_hash(suite, binding, layout.commitment, layout.ciphertext)
-    content_key = gcm_decrypt(
-        _wrap_key_nonce(suite, key), entry.wrapped, _entry_associated(session, entry.head, payload)
-    )
-    if not same(_commitment(suite, content_key), layout.commitment):
+    content_key = gcm_decrypt(key, entry.wrapped, _entry_associated(session, entry.head, payload))
+    cipher_key, commitment = _content_keys(suite, content_key)
+    if not same(commitment, layout.commitment):
         raise CommitmentError
-    content = gcm_decrypt(
-        _content_key_nonce(suite, content_key),
-        layout.ciphertext,
-        _content_associated(suite, binding),
-    )
+    content = gcm_decrypt(cipher_key, layout.ciphertext, _content_associated(suite, binding))
     return moved, content
 
 
-def _wrap_key_nonce(suite: int, message_key: bytes) -> bytes:
-    return hkdf(message_key, domain("entry-key") + u8(suite), 44, salt=_NO_POST_QUANTUM_KEY)
-
-
-def _content_key_nonce(suite: int, content_key: bytes) -> bytes:
-    return hkdf(content_key, domain("content-key") + u8(suite), 44)
-
-
-def _commitment(suite: int, content_key: bytes) -> bytes:
-    return hmac_sha256(content_key, domain("content-commitment") + u8(suite))
+def _content_keys(suite: int, content_key: bytes) -> tuple[bytes, bytes]:
+    """The key that encrypts the content, and the public commitment to it: 32 bytes each."""
+    both = hkdf(content_key, _CONTENT_KEY + u8(suite), 64)
+    return both[:32], both[32:]
 
 
 def _content_associated(suite: int, binding: bytes) -> bytes:
-    return domain("content") + u8(suite) + hashlib.sha256(binding).digest()
+    return _CONTENT + u8(suite) + binding
 
 
 def _payload_hash(suite: int, binding: bytes, commitment: bytes, ciphertext: bytes) -> bytes:
-    return digest(
-        "payload",
-        u8(suite),
-        hashlib.sha256(binding).digest(),
-        commitment,
-        hashlib.sha256(ciphertext).digest(),
-    )
+    state = hashlib.sha256(_PAYLOAD + u8(suite) + hashlib.sha256(binding).digest() + commitment)
+    state.update(ciphertext)
+    return state.digest()
 
 
 def _entry_associated(session: Session, head: EntryHead, payload: bytes) -> bytes:
-    return digest("entry", session.associated, hashlib.sha256(head.to_bytes()).digest(), payload)
+    return _ENTRY + session.associated + payload + head.to_bytes()
 
 
 def _dummy() -> Entry:
     """Fills a slot. It hides the number of devices from whoever sees only the length."""
-    ratchet = RatchetHeader(generate_x25519()[1], 0, 0)
-    head = EntryHead(os.urandom(SESSION_ID_BYTES), ratchet, None)
-    return Entry(head, os.urandom(WRAPPED_BYTES))
+    headers = Headers(RatchetHeader(generate_x25519()[1], 0, 0), SparseHeader(0, 0, 0))
+    return Entry(EntryHead(os.urandom(SESSION_ID_BYTES), headers), os.urandom(WRAPPED_BYTES))

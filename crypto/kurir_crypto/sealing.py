@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.hpke import (
 )
 
 from kurir_crypto.aead import xchacha_decrypt, xchacha_encrypt
-from kurir_crypto.curve import check_x25519_public, generate_x25519
+from kurir_crypto.curve import CurveSecret, check_x25519_public, generate_x25519
 from kurir_crypto.errors import AuthenticationError, InvalidKeyError, WeekError
 from kurir_crypto.hidden import Hidden
 from kurir_crypto.kdf import hkdf
@@ -161,6 +161,7 @@ def open_with(key: MailboxKey, now_week: int, binding: bytes, body: bytes) -> by
 
     :return: the message, without padding
     :raises AuthenticationError: no week's key opens it in this place
+    :raises MalformedMessageError: it opens, and its writer did not pad it
     :raises WeekError: the clock is more than MAX_WEEKS_AHEAD ahead of the key
     """
     newest = max(now_week + 1, key.week)
@@ -186,7 +187,7 @@ class EnvelopeKeyPair(Hidden):
 
     public: bytes
     _kem_seed: bytes
-    _x25519_secret: bytes
+    _x25519_secret: CurveSecret
     _key: MLKEM768X25519PrivateKey
 
     @classmethod
@@ -195,7 +196,7 @@ class EnvelopeKeyPair(Hidden):
         return cls._of(os.urandom(_KEM_SEED_BYTES), generate_x25519()[0])
 
     @classmethod
-    def _of(cls, kem_seed: bytes, x25519_secret: bytes) -> EnvelopeKeyPair:
+    def _of(cls, kem_seed: bytes, x25519_secret: CurveSecret) -> EnvelopeKeyPair:
         kem = MLKEM768PrivateKey.from_seed_bytes(kem_seed)
         curve = X25519PrivateKey.from_private_bytes(x25519_secret)
         public = kem.public_key().public_bytes_raw() + curve.public_key().public_bytes_raw()
@@ -219,7 +220,7 @@ class EnvelopeKeyPair(Hidden):
     def from_bytes(cls, data: bytes) -> EnvelopeKeyPair:
         """:raises DamagedStateError: not what :meth:`to_bytes` gives"""
         reader = read_state(data, _VERSION, 1 + _KEM_SEED_BYTES + 32)
-        return cls._of(reader.take(_KEM_SEED_BYTES), reader.take(32))
+        return cls._of(reader.take(_KEM_SEED_BYTES), CurveSecret(reader.take(32)))
 
 
 def seal_to_address(public: bytes, binding: bytes, message: bytes, bucket: int) -> bytes:
@@ -248,6 +249,7 @@ def open_at_address(own: EnvelopeKeyPair, binding: bytes, body: bytes) -> bytes:
     """Open a body that :func:`seal_to_address` made.
 
     :raises AuthenticationError: it does not open with this key and binding
+    :raises MalformedMessageError: it opens, and its writer did not pad it
     """
     return unpad(own.decrypt(_info(binding), body))
 

@@ -13,50 +13,43 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
-from msgspec import Meta, Struct
+import msgspec
+from msgspec import Meta
+from msgspec.structs import replace
 
 from kurir_crypto import handshake as pqxdh
+from kurir_crypto.curve import PeerCurvePublic
 from kurir_crypto.errors import CryptoError, DamagedStateError, StartedLaterError
 from kurir_crypto.handshake import HANDSHAKE_BYTES, SESSION_ID_BYTES, Handshake, PreKeyStore
-from kurir_crypto.hidden import Hidden
+from kurir_crypto.hidden import SecretState
+from kurir_crypto.kdf import hkdf
 from kurir_crypto.keys import IdentityKeyPair
-from kurir_crypto.ratchet import DoubleRatchet, RatchetHeader, RatchetState
+from kurir_crypto.ratchet import DoubleRatchet, RatchetHeader
+from kurir_crypto.sparse import SparseHeader, SparseRatchet
 from kurir_crypto.suite import CURRENT_SUITE, check_suite
-from kurir_wire.codec import pack, unpack
-from kurir_wire.errors import WireError
+from kurir_wire.ids import domain, u8
 from kurir_wire.prekeys import U8, U32, Bytes16, Bytes32, IdentityPublic, PreKeyBundle
 
 MAX_STARTED: Final = 0xFFFF_FFFF
 """The last unix minute that fits, in the year 10136."""
-_MAX_STATE: Final = 262_144
-"""Bytes of a stored session: 2,000 skipped keys are 136,000, a pending handshake 1,746."""
+MAX_SESSIONS: Final = 40
+"""Sessions kept with one device: the one in use, and older ones for what is still under way."""
+_ENTRY_KEY: Final = domain("entry-key")
 
 HandshakeBytes = Annotated[bytes, Meta(min_length=HANDSHAKE_BYTES, max_length=HANDSHAKE_BYTES)]
 
 
-class SessionState(Struct, frozen=True, eq=False, array_like=True, forbid_unknown_fields=True):
-    """A session as it is stored: msgpack of this array. Secret."""
+class Headers(NamedTuple):
+    """What a message says of both ratchets."""
 
-    suite: U8
-    id: Bytes16
-    started: U32
-    initiated: bool
-    confirmed: bool
-    peer: IdentityPublic
-    associated: Bytes32
-    handshake: HandshakeBytes | None
-    ratchet: RatchetState
-
-    def __repr__(self) -> str:
-        return "<SessionState>"
+    curve: RatchetHeader
+    sparse: SparseHeader
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Session(Hidden):
-    """One device's end of a session.
+class Session(SecretState, frozen=True, eq=False):
+    """One device's end of a session, as it is stored: msgpack of this array. Secret.
 
     :ivar id: 16 random bytes, chosen by the initiator, authenticated
     :ivar peer: whom it is with; whether that is the right person is the safety number's business
@@ -67,15 +60,16 @@ class Session(Hidden):
     :ivar handshake: the 1,746 bytes to repeat, or None
     """
 
-    suite: int
-    id: bytes
+    suite: U8
+    id: Bytes16
     peer: IdentityPublic
-    started: int
+    started: U32
     initiated: bool
     confirmed: bool
-    associated: bytes
-    handshake: bytes | None
+    associated: Bytes32
+    handshake: HandshakeBytes | None
     ratchet: DoubleRatchet
+    sparse: SparseRatchet
 
     @classmethod
     def initiate(cls, own: IdentityKeyPair, bundle: PreKeyBundle, started: int) -> Session:
@@ -90,6 +84,7 @@ class Session(Hidden):
             raise ValueError("the start is a unix minute")
         session_id = os.urandom(SESSION_ID_BYTES)
         header, agreed = pqxdh.initiate(own, bundle, CURRENT_SUITE, session_id, started)
+        signed = PeerCurvePublic(bundle.signed.public)  # checked by the handshake
         return cls(
             suite=CURRENT_SUITE,
             id=session_id,
@@ -99,7 +94,8 @@ class Session(Hidden):
             confirmed=False,
             associated=agreed.associated,
             handshake=header.to_bytes(),
-            ratchet=DoubleRatchet.start_initiator(agreed.secret, bundle.signed.public),
+            ratchet=DoubleRatchet.start_initiator(agreed.secret, signed),
+            sparse=SparseRatchet.start(agreed.secret, initiator=True),
         )
 
     @classmethod
@@ -128,58 +124,62 @@ class Session(Hidden):
             confirmed=False,
             associated=agreed.associated,
             handshake=None,
-            ratchet=DoubleRatchet.start_responder(
-                agreed.secret, signed.secret, signed.public.public
-            ),
+            ratchet=DoubleRatchet.start_responder(agreed.secret, signed.secret, signed.own_public),
+            sparse=SparseRatchet.start(agreed.secret, initiator=False),
         )
 
-    def send(self) -> tuple[Session, RatchetHeader, bytes]:
-        """The state after one more message, the message's ratchet header and its 32-byte key."""
-        ratchet, header, key = self.ratchet.send()
-        return replace(self, ratchet=ratchet), header, key
+    @property
+    def must_carry(self) -> bool:
+        """Whether the next message has to carry an answer of the post-quantum ratchet."""
+        return self.sparse.must_attach
 
-    def receive(self, header: RatchetHeader) -> tuple[Session, bytes]:
-        """The state after a received message and the message's 32-byte key. The state counts only
-        once the tag was verified. Errors as in :meth:`.ratchet.DoubleRatchet.receive`."""
-        ratchet, key = self.ratchet.receive(header)
-        return replace(self, ratchet=ratchet, confirmed=True, handshake=None), key
+    @property
+    def would_carry(self) -> bool:
+        """Whether the next message carries an ask or answer, if there is room."""
+        return self.sparse.would_attach(turned=self.ratchet.turn_is_due)
+
+    def send(self, *, room: bool = True) -> tuple[Session, Headers, bytes]:
+        """The state after one more message, the message's headers, and its 32-byte key.
+
+        :param room: the message has room for a key or ciphertext of the post-quantum ratchet
+        """
+        turned = self.ratchet.turn_is_due
+        ratchet, curve, curve_key = self.ratchet.send()
+        state, sparse, sparse_key = self.sparse.send(turned=turned, room=room)
+        key = self._mixed(curve_key, sparse_key)
+        return replace(self, ratchet=ratchet, sparse=state), Headers(curve, sparse), key
+
+    def receive(self, headers: Headers) -> tuple[Session, bytes]:
+        """The state after a received message, and the message's 32-byte key. The state counts only
+        once the tag was verified. Errors as in :meth:`.ratchet.DoubleRatchet.receive` and
+        :meth:`.sparse.SparseRatchet.receive`."""
+        ratchet, curve_key = self.ratchet.receive(headers.curve)
+        sparse, sparse_key = self.sparse.receive(headers.sparse)
+        key = self._mixed(curve_key, sparse_key)
+        after = replace(self, ratchet=ratchet, sparse=sparse, confirmed=True, handshake=None)
+        return after, key
+
+    def _mixed(self, curve_key: bytes, sparse_key: bytes) -> bytes:
+        """KDF_HYBRID (Double Ratchet, revision 4, Triple Ratchet): secret while either is."""
+        return hkdf(curve_key, _ENTRY_KEY + u8(self.suite), salt=sparse_key)
 
     def to_bytes(self) -> bytes:
-        """For storing; secret. At most 140 KB, 1 to 3 KB in an orderly conversation."""
-        return pack(
-            SessionState(
-                self.suite,
-                self.id,
-                self.started,
-                self.initiated,
-                self.confirmed,
-                self.peer,
-                self.associated,
-                self.handshake,
-                self.ratchet.to_state(),
-            )
-        )
+        """For storing; secret. At most 240 KB, 1 to 5 KB in an orderly conversation."""
+        return _encoder.encode(self)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Session:
         """:raises DamagedStateError: not what :meth:`to_bytes` gives"""
         try:
-            state = unpack(data, SessionState, limit=_MAX_STATE)
-            check_suite(state.suite)
-            ratchet = DoubleRatchet.from_state(state.ratchet)
-        except (WireError, CryptoError) as error:
+            session = _decoder.decode(data)
+            check_suite(session.suite)
+        except (msgspec.MsgspecError, UnicodeError, CryptoError) as error:
             raise DamagedStateError from error
-        return cls(
-            suite=state.suite,
-            id=state.id,
-            peer=state.peer,
-            started=state.started,
-            initiated=state.initiated,
-            confirmed=state.confirmed,
-            associated=state.associated,
-            handshake=state.handshake,
-            ratchet=ratchet,
-        )
+        return session
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Session)
 
 
 def next_start(sessions: Iterable[Session], now_minute: int) -> int:
@@ -201,3 +201,11 @@ def check_start(handshake: Handshake, latest_start: int) -> None:
         raise StartedLaterError(
             f"this session claims to start {handshake.started - latest_start} minutes in the future"
         )
+
+
+def surplus(sessions: Iterable[Session]) -> list[Session]:
+    """Of all sessions with one device those to delete: the ones that started first, beyond
+    MAX_SESSIONS. Remember their ids for as long as a prekey lives, else a replayed first message
+    could make one of them anew."""
+    newest_first = sorted(sessions, key=lambda session: (session.started, session.id), reverse=True)
+    return newest_first[MAX_SESSIONS:]

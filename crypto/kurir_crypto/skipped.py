@@ -2,67 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Final
+from typing import Annotated, Final
 
-from kurir_crypto.errors import DamagedStateError
-from kurir_crypto.hidden import Hidden
-from kurir_crypto.reader import Reader
-from kurir_wire.ids import u32
+from msgspec import Meta
+
+from kurir_crypto.errors import SkippedTooFarError
+from kurir_crypto.kdf import chain_step
 
 MAX_SKIPPED: Final = 2_000
-"""Keys kept at once: a day of a busy bot out of order, and 136 KB of stored state at most."""
-_RECORD_BYTES: Final = 32 + 4 + 32
+"""Keys kept at once: a day of a busy bot out of order."""
+MAX_JUMP: Final = 25_000
+"""Messages that one message may leap over: 75 ms of hashing; more is a broken session."""
 
-KeyName = tuple[bytes, int]
-"""A chain's ratchet key (32 bytes) and a message's number in it."""
+KeyName = Annotated[bytes, Meta(max_length=36)]
+"""A chain's own name, then a message's number in it (u32)."""
+MessageKey = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Skipped = Annotated[dict[KeyName, MessageKey], Meta(max_length=MAX_SKIPPED)]
+"""Message keys by name, the oldest first. Treated as immutable: every change copies."""
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class SkippedKeys(Hidden):
-    """An immutable, ordered collection of message keys by chain and number."""
+def skip(chain: bytes, name: bytes, at: int, until: int, skipped: Skipped) -> tuple[bytes, Skipped]:
+    """Walk a chain from message ``at`` to ``until``, keeping the keys on the way.
 
-    # Treated as immutable: every change copies. Insertion order is age.
-    _keys: dict[KeyName, bytes] = field(default_factory=dict)
+    :returns: the chain's key there, and the collection with what is new; what exceeds MAX_SKIPPED
+        is forgotten
+    """
+    if until <= at:
+        return chain, skipped
+    keys = dict(skipped)
+    for number in range(at, until):
+        chain, key = chain_step(chain)
+        keys[name + number.to_bytes(4, "big")] = key
+    for old in list(keys)[: max(0, len(keys) - MAX_SKIPPED)]:
+        del keys[old]
+    return chain, keys
 
-    def __len__(self) -> int:
-        return len(self._keys)
 
-    def get(self, chain: bytes, number: int) -> bytes | None:
-        """The key of one message, 32 bytes, or None."""
-        return self._keys.get((chain, number))
+def without(skipped: Skipped, name: bytes) -> Skipped:
+    """The collection after that key was used."""
+    keys = dict(skipped)
+    del keys[name]
+    return keys
 
-    def without(self, chain: bytes, number: int) -> SkippedKeys:
-        """The collection after that key was used."""
-        keys = dict(self._keys)
-        del keys[chain, number]
-        return SkippedKeys(keys)
 
-    def adding(self, new: Iterable[tuple[KeyName, bytes]]) -> SkippedKeys:
-        """The collection with ``new`` keys, oldest first; what exceeds MAX_SKIPPED is forgotten."""
-        keys = self._keys | dict(new)
-        surplus = len(keys) - MAX_SKIPPED
-        if surplus > 0:
-            for name in list(keys)[:surplus]:
-                del keys[name]
-        return SkippedKeys(keys)
-
-    def to_bytes(self) -> bytes:
-        """Records of chain (32), number (4), key (32), oldest first."""
-        return b"".join(chain + u32(n) + key for (chain, n), key in self._keys.items())
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> SkippedKeys:
-        """:raises DamagedStateError: not whole records, too many, or one twice"""
-        count, rest = divmod(len(data), _RECORD_BYTES)
-        if rest or count > MAX_SKIPPED:
-            raise DamagedStateError
-        reader = Reader(data, DamagedStateError)
-        keys = {}
-        for _ in range(count):
-            name = (reader.take(32), reader.number(4))
-            keys[name] = reader.take(32)
-        if len(keys) != count:
-            raise DamagedStateError
-        return cls(keys)
+def check_jump(count: int) -> None:
+    """:raises SkippedTooFarError: more than MAX_JUMP messages would be leapt over"""
+    if count > MAX_JUMP:
+        raise SkippedTooFarError(
+            f"{count} messages are missing before this one, where at most {MAX_JUMP} are bridged"
+        )

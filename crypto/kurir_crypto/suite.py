@@ -1,9 +1,9 @@
 """Suite ids: which primitives and layouts a message or session uses.
 
 One byte travels with each message and each stored session and goes into every key derivation, so
-that parts can be replaced and two suites never share a key. Suite 1 is X25519, Ed25519,
-ML-KEM-1024 (handshake), SHA-256 (HKDF, HMAC), AES-256-GCM, and the Double Ratchet alone. A suite
-with the post-quantum ratchet gets an id of its own.
+that parts can be replaced and two suites never share a key. Suite 2 is X25519, Ed25519,
+ML-KEM-1024 (handshake), ML-KEM-768 (ratchet), SHA-256 (HKDF, HMAC), AES-256-GCM. Suite 1 had no
+post-quantum ratchet; it was never in use.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Final
 
 from kurir_crypto.errors import UnknownSuiteError
 
-SUITE_CLASSIC_RATCHET: Final = 1
-"""PQXDH, then the Double Ratchet."""
-CURRENT_SUITE: Final = SUITE_CLASSIC_RATCHET
-SUITES: Final = frozenset({SUITE_CLASSIC_RATCHET})
+SUITE_TRIPLE_RATCHET: Final = 2
+"""PQXDH, then the Triple Ratchet."""
+CURRENT_SUITE: Final = SUITE_TRIPLE_RATCHET
+SUITES: Final = frozenset({SUITE_TRIPLE_RATCHET})
 
 
 def check_suite(suite: int) -> None:

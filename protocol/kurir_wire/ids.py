@@ -6,6 +6,7 @@ fixed-width fields (docs/protocol.md, "Conventions"). Times are whole seconds, U
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from typing import Final, NewType
 
@@ -29,6 +30,7 @@ DAY: Final = 86_400
 WEEK: Final = 604_800
 
 
+@functools.cache
 def domain(name: str) -> bytes:
     """The domain string of a structure: ``kurir/NAME/1\\0``."""
     return b"kurir/" + name.encode("ascii") + b"/1\0"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from nacl import bindings
 
 from kurir_crypto import curve
+from kurir_crypto.curve import CurveSecret, PeerCurvePublic
 from kurir_crypto.errors import InvalidKeyError, UntrustedKeyError
 from kurir_crypto.keys import IdentityKeyPair, check_x25519_public
 from kurir_crypto.layout import parse
@@ -68,13 +69,13 @@ def test_good_points_pass(value: int) -> None:
 
 @given(st.binary(min_size=32, max_size=32))
 def test_public_keys_of_any_secret_pass(secret: bytes) -> None:
-    check_x25519_public(curve.public_x25519(secret))
+    check_x25519_public(curve.public_x25519(CurveSecret(secret)))
 
 
 @pytest.mark.parametrize("value", SMALL_ORDER)
 def test_agreement_refuses_an_all_zero_secret(value: int) -> None:
     with pytest.raises(InvalidKeyError):
-        curve.agree(curve.generate_x25519()[0], encode(value))
+        curve.agree(curve.generate_x25519()[0], PeerCurvePublic(encode(value)))
 
 
 def test_an_all_zero_secret_is_refused_whatever_the_library_does(
@@ -82,14 +83,22 @@ def test_an_all_zero_secret_is_refused_whatever_the_library_does(
 ) -> None:
     monkeypatch.setattr(bindings, "crypto_scalarmult", lambda *_: bytes(32))
     with pytest.raises(InvalidKeyError):
-        curve.agree(bytes(32), encode(9))
+        curve.agree(CurveSecret(bytes(32)), check_x25519_public(encode(9)))
 
 
 def test_agreement_is_rfc_7748() -> None:
     # Section 6.1.
-    alice = bytes.fromhex("77076d0a7318a57d3c16c17251b26645df4c4dcb3c5d3f3a6d4e6c3d5b4d0f5a")
-    bob_secret, bob = curve.generate_x25519()
-    assert curve.agree(alice, bob) == curve.agree(bob_secret, curve.public_x25519(alice))
+    alice, bob = (
+        CurveSecret(bytes.fromhex(text))
+        for text in (
+            "77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a",
+            "5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb",
+        )
+    )
+    shared = "4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742"
+    for one, other in ((alice, bob), (bob, alice)):
+        peer = check_x25519_public(curve.public_x25519(other))
+        assert curve.agree(one, peer).hex() == shared
 
 
 BAD = [encode(1), encode(P + 9), bytes(32), encode(9 | 1 << 255)]
@@ -141,8 +150,8 @@ def test_handshakes_with_bad_points_are_refused(place: str, point: bytes) -> Non
         signature = alice.identity.sign(identity_binding(point))
         identity = IdentityPublic(handshake.initiator.sign_pk, point, signature)
         handshake = dataclasses.replace(handshake, initiator=identity)
-    head = dataclasses.replace(entry.head, handshake=handshake.to_bytes())
-    forged = dataclasses.replace(layout, entries=(dataclasses.replace(entry, head=head),))
+    head = entry.head._replace(handshake=handshake.to_bytes())
+    forged = layout._replace(entries=(entry._replace(head=head),))
     with pytest.raises(InvalidKeyError) as caught:
         accept(bob.identity, bob, forged.to_bytes(), BINDING)
     assert not isinstance(caught.value, UntrustedKeyError)
@@ -153,8 +162,9 @@ def test_ratchet_keys_that_are_bad_points_are_refused(point: bytes) -> None:
     alice, bob = talking()
     layout = parse(alice.send(b"x"))
     [entry] = layout.entries
-    head = dataclasses.replace(entry.head, ratchet=RatchetHeader(point, 0, 0))
-    forged = dataclasses.replace(layout, entries=(dataclasses.replace(entry, head=head),))
+    headers = entry.head.headers._replace(curve=RatchetHeader(point, 0, 0))
+    head = entry.head._replace(headers=headers)
+    forged = layout._replace(entries=(entry._replace(head=head),))
     before = bob.snapshot()
     with pytest.raises(InvalidKeyError):
         decrypt(only(bob), forged.to_bytes(), BINDING)

@@ -32,8 +32,8 @@ def forge(message: bytes, change: Callable[[Handshake], Handshake]) -> bytes:
     layout: Layout = parse(message)
     [entry] = layout.entries
     assert entry.handshake is not None
-    head = dataclasses.replace(entry.head, handshake=change(entry.handshake).to_bytes())
-    return dataclasses.replace(layout, entries=(dataclasses.replace(entry, head=head),)).to_bytes()
+    head = entry.head._replace(handshake=change(entry.handshake).to_bytes())
+    return layout._replace(entries=(entry._replace(head=head),)).to_bytes()
 
 
 def test_a_first_message_opens_and_names_what_it_used() -> None:
@@ -176,8 +176,8 @@ def test_the_session_id_is_bound() -> None:
     alice.start(bob.bundle())
     layout = parse(alice.send(b"x"))
     [entry] = layout.entries
-    head = dataclasses.replace(entry.head, session_id=bytes(16))
-    forged = dataclasses.replace(layout, entries=(dataclasses.replace(entry, head=head),))
+    head = entry.head._replace(session_id=bytes(16))
+    forged = layout._replace(entries=(entry._replace(head=head),))
     with pytest.raises(AuthenticationError):
         bob.receive(forged.to_bytes())
 

@@ -4,20 +4,39 @@ from __future__ import annotations
 
 import base64
 import copy
+import dataclasses
 import importlib
 import inspect as python_inspect
 import pkgutil
-from collections.abc import Iterator
+import pprint
+import sys
+import traceback
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
+from rich.pretty import pretty_repr
 
 import kurir_crypto
-from kurir_crypto import errors, handshake, keys, layout, message, ratchet, sealing, vault
-from kurir_crypto.hidden import Hidden
+from kurir_crypto import (
+    errors,
+    handshake,
+    keys,
+    layout,
+    message,
+    ratchet,
+    restart,
+    sealing,
+    session,
+    sparse,
+    vault,
+)
+from kurir_crypto.hidden import Hidden, SecretState
 from kurir_crypto.invite import InviteSecret
 from kurir_crypto.reader import Reader
 from kurir_crypto.session import Session
+from kurir_wire.ids import Hash
 from tests.crypto.parties import BINDING, NOW, only, talking
 
 PUBLIC = {
@@ -27,9 +46,12 @@ PUBLIC = {
     layout.EntryHead,
     layout.Layout,
     ratchet.RatchetHeader,
+    session.Headers,
+    sparse.SparseHeader,
     sealing.Binding,
     vault.Cost,
     Hidden,  # has no fields
+    SecretState,  # nor this one
 }
 
 
@@ -49,18 +71,19 @@ def examples() -> list[object]:
     bob.receive(alice.send(b"x"))
     fresh = Session.initiate(alice.identity, bob.bundle(), NOW)
     _, first = message.encrypt([fresh], b"the content of a message", BINDING)
-    agreed = handshake.Agreed(b"0123456789abcdef" * 2, only(bob).associated)  # type: ignore[arg-type]
+    agreed = handshake.Agreed(b"0123456789abcdef" * 2, Hash(only(bob).associated))
     return [
         only(alice),
         only(bob),
         fresh,
         only(bob).ratchet,
-        only(bob).ratchet.skipped,
-        only(bob).ratchet.to_state(),
-        _session_state(fresh),
+        only(bob).sparse,
+        only(alice).sparse,
+        *(value for value in asking_and_former() if value is not None),
         message.accept(bob.identity, bob, first, BINDING),
         agreed,
         alice.identity,
+        restart.OneUseKeys.generate(alice.identity, 1),
         keys.SigningKeyPair.generate(),
         bob.signed[1],
         *bob.kem.values(),
@@ -71,11 +94,11 @@ def examples() -> list[object]:
     ]
 
 
-def _session_state(session: Session) -> object:
-    from kurir_crypto.session import SessionState
-    from kurir_wire.codec import unpack
-
-    return unpack(session.to_bytes(), SessionState)
+def asking_and_former() -> tuple[object, object]:
+    """The parts of the post-quantum ratchet that come and go."""
+    alice, bob = talking()  # bob has asked, alice is about to answer
+    alice.send(b"x")
+    return only(bob).sparse.asking, only(alice).sparse.former
 
 
 EXAMPLES = examples()
@@ -110,13 +133,55 @@ def test_every_class_is_looked_at() -> None:
     assert not missing, "give an example in this test, or list the class as public and say why"
 
 
+def in_a_traceback(value: object) -> str:
+    """What a program prints that fails with the value in a local variable and in its error."""
+    try:
+        raise KeyError(value)
+    except KeyError:
+        error = traceback.TracebackException(*sys.exc_info(), capture_locals=True)
+        return "".join(error.format())
+
+
+@dataclasses.dataclass
+class InADataclass:
+    """Anything that holds a secret value without knowing."""
+
+    value: object
+
+
+class InAStruct(msgspec.Struct):
+    """The same."""
+
+    value: Any
+
+
+SHOWN: list[Callable[[object], str]] = [
+    repr,
+    str,
+    ascii,
+    format,
+    lambda value: f"{value}{value!r}{value!a}{value:}",
+    lambda value: "%s %r" % (value, value),  # noqa: UP031
+    lambda value: "{0} {0!r}".format(value),  # noqa: UP032
+    lambda value: repr([value, {"key": value}, (value,)]),
+    lambda value: pprint.pformat([value]),
+    lambda value: pretty_repr([value]),  # takes a Struct apart by another method than repr
+    lambda value: repr(InADataclass(value)),
+    lambda value: repr(InAStruct(value)),
+    lambda value: str(ValueError(value)),
+    in_a_traceback,
+]
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: type(example).__name__)
 def test_no_field_shows(example: object) -> None:
-    found = list(secrets_in(example))
+    found = set(secrets_in(example))
     assert found, "the test is blind: it found no bytes in this class"
-    for shown in (repr(example), str(example), f"{example}", f"{[example]}", f"{example!a}"):
-        for secret in found:
-            piece = secret[:8]
+    shown = "\n".join(show(example) for show in SHOWN)
+    assert type(example).__name__ in shown
+    assert repr(example).startswith(f"<{type(example).__name__}")
+    for secret in found:
+        for piece in (secret[:8], secret[-8:]):
             for form in (
                 repr(piece)[2:-1],
                 piece.hex(),
@@ -125,6 +190,21 @@ def test_no_field_shows(example: object) -> None:
                 str(list(piece))[1:-1],
             ):
                 assert form not in shown
+
+
+def test_the_test_sees_what_shows() -> None:
+    """A value that does print its fields is noticed in every way of printing."""
+    shown = [show(InADataclass(b"0123456789abcdef")) for show in SHOWN]
+    assert all("01234567" in text for text in shown)
+
+
+def test_the_bytes_of_states_are_found_in_depth() -> None:
+    """Else the test above would look at too little: a session's bytes lie three levels down."""
+    _, bob = talking()
+    found = set(secrets_in(only(bob)))
+    asking = only(bob).sparse.asking
+    assert asking is not None
+    assert {asking.seed, only(bob).ratchet.own_secret, only(bob).sparse.root} <= found
 
 
 def test_secret_values_have_no_generated_equality() -> None:

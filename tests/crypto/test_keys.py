@@ -67,6 +67,7 @@ def test_ec_prekeys(kind: int) -> None:
     again = OwnEcPreKey.from_bytes(own.to_bytes())
     assert again.public == own.public
     assert again.secret == own.secret
+    assert again.to_bytes() == own.to_bytes()
     assert (own.public.kind, own.public.key_id) == (kind, 0xFFFF_FFFF)
 
 
@@ -76,6 +77,7 @@ def test_kem_prekeys(kind: int) -> None:
     own.public.verify(IDENTITY.public.sign_pk)
     again = OwnKemPreKey.from_bytes(own.to_bytes())
     assert again.public == own.public
+    assert again.to_bytes() == own.to_bytes()
     assert again.decapsulate(bytes(1_568)) == own.decapsulate(bytes(1_568))
     with pytest.raises(InvalidKeyError):
         own.decapsulate(b"short")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from kurir_crypto import message as message_module
 from kurir_crypto.aead import gcm_decrypt, gcm_encrypt
@@ -20,10 +19,12 @@ from kurir_crypto.errors import (
     UnknownSessionError,
     UnknownSuiteError,
 )
+from kurir_crypto.handshake import HANDSHAKE_BYTES
 from kurir_crypto.layout import ENTRY_BYTES, FRAME_BYTES, Entry, EntryHead, Layout, parse
 from kurir_crypto.message import accept, choose_session, decrypt, encrypt, inspect
 from kurir_crypto.sealing import Binding
 from kurir_crypto.session import Session
+from kurir_crypto.sparse import ANSWER_BYTES, ASK_BYTES
 from kurir_wire.ids import EnvelopeId, Hash, MailboxId
 from tests.crypto.parties import BINDING, NOW, Party, only, talking
 
@@ -38,12 +39,15 @@ TALKING = talking()
 
 
 def test_lengths() -> None:
-    alice, _ = talking()
-    assert (ENTRY_BYTES, FRAME_BYTES) == (105, 50)
-    assert len(alice.send(b"x" * 100)) == 255
+    alice, bob = talking()
+    assert (ENTRY_BYTES, FRAME_BYTES) == (117, 50)
+    assert len(alice.send(b"x" * 100)) == 267 + ANSWER_BYTES
+    assert len(bob.send(b"x" * 100)) == 267 + ASK_BYTES
+    bob.receive(alice.send(b"x"))
+    assert len(bob.send(b"x" * 100)) == 267
     first = Party()
     first.start(Party().bundle())
-    assert len(first.send(b"x" * 100)) == 255 + 1_746
+    assert len(first.send(b"x" * 100)) == 267 + HANDSHAKE_BYTES == 267 + 1_746
 
 
 def test_no_bit_of_a_message_can_change() -> None:
@@ -137,7 +141,9 @@ def test_several_devices(count: int, slots: int) -> None:
     for device in devices:
         alice.receive(device.send(b"answer"))
     after, message = encrypt(alice.all_sessions(), b"third", BINDING)
-    assert len(message) == FRAME_BYTES + slots * ENTRY_BYTES + len(b"third")
+    # All have asked for an epoch; one message answers one of them.
+    plain = FRAME_BYTES + slots * ENTRY_BYTES + len(b"third")
+    assert len(message) == plain + ANSWER_BYTES
     for device in devices:
         assert device.receive(message) == b"third"
     with pytest.raises(UnknownSessionError):
@@ -160,11 +166,11 @@ def test_misuse_is_a_value_error() -> None:
     for sessions in (
         [],
         [session] * 2,
-        [dataclasses.replace(session, id=bytes([n]) * 16) for n in range(9)],
+        [replace(session, id=bytes([n]) * 16) for n in range(9)],
     ):
         with pytest.raises(ValueError, match=r"devices|twice"):
             encrypt(sessions, b"", BINDING)
-    other = dataclasses.replace(session, id=bytes(16), suite=2)
+    other = replace(session, id=bytes(16), suite=3)
     with pytest.raises(ValueError, match="suites"):
         encrypt([session, other], b"", BINDING)
 
@@ -172,12 +178,12 @@ def test_misuse_is_a_value_error() -> None:
 def test_a_session_of_another_suite_does_not_open_a_message() -> None:
     alice, bob = talking()
     with pytest.raises(UnknownSessionError):
-        decrypt(dataclasses.replace(only(bob), suite=2), alice.send(b"x"), BINDING)
+        decrypt(replace(only(bob), suite=3), alice.send(b"x"), BINDING)
 
 
 def test_an_unknown_suite_says_so() -> None:
     alice, _ = talking()
-    for suite in (0, 2, 255):
+    for suite in (0, 1, 3, 255):
         with pytest.raises(UnknownSuiteError, match=f"suite {suite}"):
             parse(bytes([suite]) + alice.send(b"x")[1:])
 
@@ -185,20 +191,24 @@ def test_an_unknown_suite_says_so() -> None:
 @pytest.mark.parametrize("slots", [0, 2, 3, 5, 9, 255])
 def test_other_numbers_of_slots_are_malformed(slots: int) -> None:
     with pytest.raises(MalformedMessageError):
-        parse(bytes([1, slots]) + bytes(2_000))
+        parse(bytes([2, slots]) + bytes(2_000))
 
 
 def test_unknown_flags_are_malformed() -> None:
     alice, _ = talking()
     message = alice.send(b"x")
-    for flags in (0x02, 0x80, 0xFE):
+    for flags in (0x03, 0x05, 0x06, 0x07, 0x08, 0x80, 0xFE):
         with pytest.raises(MalformedMessageError):
             parse(message[:2] + bytes([flags]) + message[3:])
 
 
 @given(st.binary(max_size=400))
 def test_arbitrary_messages_raise_nothing_else(data: bytes) -> None:
-    for message in (data, b"\1\1" + data, b"\1\1\1" + data + bytes(2_000)):
+    for message in (
+        data,
+        b"\2\1" + data,
+        *(bytes([2, 1, n]) + data + bytes(2_000) for n in (1, 2, 4)),
+    ):
         with pytest.raises(CryptoError):
             decrypt(TALKING_SESSION, message, BINDING)
         with pytest.raises(CryptoError):
@@ -212,34 +222,28 @@ def dishonest(
     sessions: list[Session], keys: list[bytes], commitment: bytes, ciphertext: bytes
 ) -> bytes:
     """What a sender makes who follows the layout but wraps keys of its own choice."""
-    payload = message_module._payload_hash(1, BINDING, commitment, ciphertext)
+    payload = message_module._payload_hash(2, BINDING, commitment, ciphertext)
     entries = []
     for session, content_key in zip(sessions, keys, strict=True):
-        _, ratchet, key = session.send()
-        head = EntryHead(session.id, ratchet, session.handshake)
-        wrapped = gcm_encrypt(
-            message_module._wrap_key_nonce(1, key),
-            content_key,
-            message_module._entry_associated(session, head, payload),
-        )
+        _, headers, key = session.send()
+        head = EntryHead(session.id, headers, session.handshake)
+        associated = message_module._entry_associated(session, head, payload)
+        wrapped = gcm_encrypt(key, content_key, associated)
         entries.append(Entry(head, wrapped))
-    return Layout(1, tuple(entries), commitment, ciphertext).to_bytes()
+    return Layout(2, tuple(entries), commitment, ciphertext).to_bytes()
 
 
 def test_the_content_key_is_committed_to() -> None:
     alice, bob = talking()
     key, other = b"k" * 32, b"o" * 32
-    ciphertext = gcm_encrypt(
-        message_module._content_key_nonce(1, key),
-        b"x",
-        message_module._content_associated(1, BINDING),
-    )
-    honest = message_module._commitment(1, key)
+    cipher_key, honest = message_module._content_keys(2, key)
+    associated = message_module._content_associated(2, BINDING)
+    ciphertext = gcm_encrypt(cipher_key, b"x", associated)
     bob.receive(alice.send(b"her turn begins"))
     assert bob.receive(dishonest([only(alice)], [key], honest, ciphertext)) == b"x"
     alice.send(b"one lost")
     before = bob.snapshot()
-    for wrong in (message_module._commitment(1, other), bytes(32), key):
+    for wrong in (message_module._content_keys(2, other)[1], bytes(32), key):
         with pytest.raises(CommitmentError):
             bob.receive(dishonest([only(alice)], [key], wrong, ciphertext))
     with pytest.raises(CommitmentError):
@@ -265,13 +269,11 @@ def test_a_device_that_knows_the_key_cannot_speak_for_the_sender() -> None:
     layout = parse(message)
     # What device one learns:
     accepted_key = content_key_of(one, message)
-    forged = gcm_encrypt(
-        message_module._content_key_nonce(1, accepted_key),
-        b"pay 99",
-        message_module._content_associated(1, BINDING),
-    )
+    cipher_key, _ = message_module._content_keys(2, accepted_key)
+    associated = message_module._content_associated(2, BINDING)
+    forged = gcm_encrypt(cipher_key, b"pay 99", associated)
     with pytest.raises(AuthenticationError):
-        two.receive(dataclasses.replace(layout, ciphertext=forged).to_bytes())
+        two.receive(layout._replace(ciphertext=forged).to_bytes())
     assert two.receive(message) == b"pay 10"
 
 
@@ -279,14 +281,11 @@ def content_key_of(device: Party, message: bytes) -> bytes:
     layout = parse(message)
     entry = layout.entries[0]
     assert entry.handshake is not None
-    session = Session.respond(device.identity, device, entry.handshake, 1, entry.session_id)
-    _, key = session.receive(entry.head.ratchet)
-    payload = message_module._payload_hash(1, BINDING, layout.commitment, layout.ciphertext)
-    return gcm_decrypt(
-        message_module._wrap_key_nonce(1, key),
-        entry.wrapped,
-        message_module._entry_associated(session, entry.head, payload),
-    )
+    session = Session.respond(device.identity, device, entry.handshake, 2, entry.session_id)
+    _, key = session.receive(entry.head.headers)
+    payload = message_module._payload_hash(2, BINDING, layout.commitment, layout.ciphertext)
+    associated = message_module._entry_associated(session, entry.head, payload)
+    return gcm_decrypt(key, entry.wrapped, associated)
 
 
 def test_the_failure_that_is_reported_is_the_telling_one() -> None:
@@ -307,9 +306,9 @@ def test_the_failure_that_is_reported_is_the_telling_one() -> None:
 def test_choose_session_takes_the_latest_start_then_the_greatest_id() -> None:
     alice, _ = with_devices(1)
     session = only(alice)
-    a = dataclasses.replace(session, started=NOW, id=b"\xff" * 16)
-    b = dataclasses.replace(session, started=NOW + 1, id=b"\x00" * 16)
-    c = dataclasses.replace(session, started=NOW + 1, id=b"\x01" * 16)
+    a = replace(session, started=NOW, id=b"\xff" * 16)
+    b = replace(session, started=NOW + 1, id=b"\x00" * 16)
+    c = replace(session, started=NOW + 1, id=b"\x01" * 16)
     for sessions in ([a, b, c], [c, b, a], [b, c, a]):
         assert choose_session(sessions) is c
     with pytest.raises(UnknownSessionError):

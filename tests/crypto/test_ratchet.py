@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 
 import pytest
+from msgspec.structs import replace
 
+from kurir_crypto.curve import check_x25519_public, generate_x25519
 from kurir_crypto.errors import (
     AuthenticationError,
     DamagedStateError,
@@ -15,9 +16,10 @@ from kurir_crypto.errors import (
 )
 from kurir_crypto.layout import parse
 from kurir_crypto.message import decrypt, encrypt, inspect
-from kurir_crypto.ratchet import MAX_JUMP, MAX_PAST_CHAINS, DoubleRatchet, RatchetHeader
+from kurir_crypto.ratchet import MAX_PAST_CHAINS, DoubleRatchet, RatchetHeader
 from kurir_crypto.session import Session
-from kurir_crypto.skipped import MAX_SKIPPED, SkippedKeys
+from kurir_crypto.skipped import MAX_JUMP, MAX_SKIPPED
+from kurir_crypto.sparse import SparseRatchet
 from tests.crypto.parties import BINDING, Party, only, talking
 
 
@@ -49,9 +51,9 @@ def test_the_first_header_counts_from_zero() -> None:
     alice, bob = Party(), Party()
     alice.start(bob.bundle())
     [entry] = inspect(alice.send(b"x"))
-    assert (entry.head.ratchet.previous, entry.head.ratchet.number) == (0, 0)
+    assert entry.head.headers.curve[1:] == (0, 0)
     [entry] = inspect(alice.send(b"x"))
-    assert (entry.head.ratchet.previous, entry.head.ratchet.number) == (0, 1)
+    assert entry.head.headers.curve[1:] == (0, 1)
 
 
 def test_any_order_within_and_across_turns() -> None:
@@ -74,12 +76,12 @@ def test_any_order_within_and_across_turns() -> None:
 
 def test_a_new_ratchet_key_with_every_turn_and_not_more_often() -> None:
     alice, bob = talking()
-    first, second = (inspect(alice.send(b"x"))[0].head.ratchet for _ in range(2))
+    first, second = (inspect(alice.send(b"x"))[0].head.headers.curve for _ in range(2))
     assert first.public == second.public
     assert (first.number, second.number) == (0, 1)
     bob.receive(alice.send(b"x"))
     alice.receive(bob.send(b"y"))
-    third = inspect(alice.send(b"x"))[0].head.ratchet
+    third = inspect(alice.send(b"x"))[0].head.headers.curve
     assert third.public != first.public
     assert (third.previous, third.number) == (3, 0)
 
@@ -119,9 +121,27 @@ def test_what_is_remembered_of_old_chains_is_bounded() -> None:
         bob.receive(alice.send(b"x"))
         if turn >= MAX_PAST_CHAINS:
             sizes.add(len(only(bob).ratchet.past))
-    assert sizes == {MAX_PAST_CHAINS * 8}
-    with pytest.raises(AuthenticationError):
+    assert sizes == {MAX_PAST_CHAINS}
+    before = bob.snapshot()
+    with pytest.raises((AuthenticationError, ReplayError)):
         bob.receive(oldest)
+    assert bob.snapshot() == before
+
+
+def test_the_latest_of_old_chains_are_remembered() -> None:
+    """By the Double Ratchet alone: in a session the other ratchet would notice too."""
+    alice, bob = ratchets()
+    headers = []
+    for _ in range(MAX_PAST_CHAINS + 20):
+        alice, header, _ = alice.send()
+        bob, _ = bob.receive(header)
+        bob, answer, _ = bob.send()
+        alice, _ = alice.receive(answer)
+        headers.append(header)
+    for header in headers[-MAX_PAST_CHAINS - 1 :]:  # the present chain and the former ones
+        with pytest.raises(ReplayError):
+            bob.receive(header)
+    bob.receive(headers[-MAX_PAST_CHAINS - 2])  # gives a key that opens nothing
 
 
 def test_skipped_keys_are_bounded_and_the_oldest_goes_first() -> None:
@@ -132,7 +152,8 @@ def test_skipped_keys_are_bounded_and_the_oldest_goes_first() -> None:
         messages.append(message)
     bob.receive(messages[-1])
     assert len(only(bob).ratchet.skipped) == MAX_SKIPPED
-    assert len(only(bob).to_bytes()) < 140_000
+    # Both ratchets keep a key for each message that is missing.
+    assert len(only(bob).to_bytes()) < 240_000
     for number in (0, 1):
         with pytest.raises(ReplayError):
             bob.receive(messages[number])
@@ -167,9 +188,9 @@ def test_a_jump_has_a_limit() -> None:
     alice, header, _ = alice.send()
     bob, _ = bob.receive(header)
     number = bob.received
-    bob.receive(dataclasses.replace(header, number=number + MAX_JUMP))
+    bob.receive(header._replace(number=number + MAX_JUMP))
     with pytest.raises(SkippedTooFarError, match="25001 messages"):
-        bob.receive(dataclasses.replace(header, number=number + MAX_JUMP + 1))
+        bob.receive(header._replace(number=number + MAX_JUMP + 1))
 
 
 def test_a_jump_over_two_chains_has_the_same_limit() -> None:
@@ -180,12 +201,12 @@ def test_a_jump_over_two_chains_has_the_same_limit() -> None:
     alice, _ = alice.receive(answer)
     alice, header, _ = alice.send()
     assert header.previous == bob.received == 1
-    bob.receive(dataclasses.replace(header, previous=1 + MAX_JUMP))
-    bob.receive(dataclasses.replace(header, previous=1 + 20_000, number=5_000))
-    bob.receive(dataclasses.replace(header, previous=0, number=MAX_JUMP))
+    bob.receive(header._replace(previous=1 + MAX_JUMP))
+    bob.receive(header._replace(previous=1 + 20_000, number=5_000))
+    bob.receive(header._replace(previous=0, number=MAX_JUMP))
     for previous, skipped in ((2 + MAX_JUMP, 0), (1 + 20_000, 5_001), (0, MAX_JUMP + 1)):
         with pytest.raises(SkippedTooFarError):
-            bob.receive(dataclasses.replace(header, previous=previous, number=skipped))
+            bob.receive(header._replace(previous=previous, number=skipped))
     with pytest.raises(SkippedTooFarError):
         bob.receive(RatchetHeader(header.public, 0xFFFF_FFFF, 0xFFFF_FFFF))
 
@@ -195,9 +216,10 @@ def test_the_first_chain_has_the_same_limit() -> None:
     alice.start(bob.bundle())
     layout = parse(alice.send(b"x"))
     [entry] = layout.entries
-    ratchet = dataclasses.replace(entry.head.ratchet, number=MAX_JUMP + 1)
-    head = dataclasses.replace(entry.head, ratchet=ratchet)
-    forged = dataclasses.replace(layout, entries=(dataclasses.replace(entry, head=head),))
+    headers = entry.head.headers
+    headers = headers._replace(curve=headers.curve._replace(number=MAX_JUMP + 1))
+    head = entry.head._replace(headers=headers)
+    forged = layout._replace(entries=(entry._replace(head=head),))
     with pytest.raises(SkippedTooFarError):
         bob.receive(forged.to_bytes())
 
@@ -210,7 +232,7 @@ def test_messages_under_the_signed_prekey_do_not_exist() -> None:
 
 
 def test_a_responder_cannot_send_first() -> None:
-    ratchet = DoubleRatchet.start_responder(bytes(32), bytes(32), bytes(32))
+    ratchet = DoubleRatchet.start_responder(bytes(32), *generate_x25519())
     with pytest.raises(ValueError, match="receives before"):
         ratchet.send()
 
@@ -237,19 +259,72 @@ def test_a_stolen_state_is_locked_out_after_one_turn_each() -> None:
     assert bob.receive(message) == b"healed"
 
 
+def test_the_two_ratchets_do_not_share_a_first_root() -> None:
+    """Of one handshake's secret each takes its own share."""
+    secret = b"s" * 32
+    double = DoubleRatchet.start_responder(secret, *generate_x25519())
+    sparse = SparseRatchet.start(secret, initiator=False)
+    taken = [double.root, sparse.root, sparse.send_chain, sparse.receive_chain]
+    assert len({*taken, secret}) == 5
+
+
+def test_the_first_turn_is_the_initiators_with_the_handshake() -> None:
+    bob_secret, bob_public = generate_x25519()
+    alice = DoubleRatchet.start_initiator(b"s" * 32, check_x25519_public(bob_public))
+    bob = DoubleRatchet.start_responder(b"s" * 32, bob_secret, bob_public)
+    assert not alice.turn_is_due
+    assert not bob.turn_is_due
+    alice, header, key = alice.send()
+    bob, same_key = bob.receive(header)
+    assert key == same_key
+    assert bob.turn_is_due
+    assert not alice.turn_is_due
+    bob, _, _ = bob.send()
+    assert not bob.turn_is_due
+
+
+def damaged(ratchet: DoubleRatchet) -> list[DoubleRatchet]:
+    """States that no program stores."""
+    many = {n.to_bytes(36, "big"): bytes(32) for n in range(MAX_SKIPPED + 1)}
+    return [
+        replace(ratchet, past=[b"1234567"]),
+        replace(ratchet, past=[bytes(8)] * (MAX_PAST_CHAINS + 1)),
+        replace(ratchet, skipped={bytes(37): bytes(32)}),
+        replace(ratchet, skipped={bytes(36): bytes(31)}),
+        replace(ratchet, skipped=many),
+        replace(ratchet, root=bytes(31)),
+        replace(ratchet, own_secret=bytes(33)),
+        replace(ratchet, peer_public=b""),
+        replace(ratchet, sent=-1),
+        replace(ratchet, received=2**32),
+    ]
+
+
 def test_stored_ratchets_are_validated() -> None:
     alice, bob = talking()
     alice.send(b"lost")
     bob.receive(alice.send(b"x"))
-    ratchet = only(bob).ratchet
-    records = ratchet.skipped.to_bytes()
-    assert len(records) == 68
-    assert SkippedKeys.from_bytes(records).to_bytes() == records
-    many = b"".join(n.to_bytes(4, "big") * 17 for n in range(MAX_SKIPPED + 1))
-    assert len(SkippedKeys.from_bytes(many[:-68])) == MAX_SKIPPED
-    for bad in (records[:-1], records + records, many):
+    session = only(bob)
+    [(name, key)] = session.ratchet.skipped.items()
+    assert (len(name), len(key)) == (36, 32)
+    assert Session.from_bytes(session.to_bytes()).ratchet.skipped == {name: key}
+    for ratchet in damaged(session.ratchet):
         with pytest.raises(DamagedStateError):
-            SkippedKeys.from_bytes(bad)
-    session = dataclasses.replace(only(bob), ratchet=dataclasses.replace(ratchet, past=b"1234567"))
-    with pytest.raises(DamagedStateError):
-        Session.from_bytes(session.to_bytes())
+            Session.from_bytes(replace(session, ratchet=ratchet).to_bytes())
+    data = session.to_bytes()
+    for wrong in (b"", data[:-1], data + b"\0", b"\x90", b"\xc0", b"\xa1\xff", data[1:]):
+        with pytest.raises(DamagedStateError):
+            Session.from_bytes(wrong)
+
+
+def test_a_full_store_comes_back_with_the_oldest_still_first() -> None:
+    """The order of eviction survives storing: it is the order of the encoded map."""
+    alice, bob = ratchets()
+    for _ in range(MAX_SKIPPED):
+        alice, _, _ = alice.send()
+    alice, header, _ = alice.send()
+    bob, _ = bob.receive(header)
+    session = replace(only(talking()[0]), ratchet=bob)
+    again = Session.from_bytes(session.to_bytes())
+    assert list(again.ratchet.skipped) == list(bob.skipped)
+    assert len(bob.skipped) == MAX_SKIPPED

@@ -134,6 +134,7 @@ def test_address_bodies_are_plain_hpke() -> None:
 
 def test_envelope_keys_come_back() -> None:
     again = EnvelopeKeyPair.from_bytes(ENVELOPE_KEY.to_bytes())
+    assert again.to_bytes() == ENVELOPE_KEY.to_bytes()
     assert again.public == ENVELOPE_KEY.public
     assert len(again.public) == 1_216
     body = seal_to_address(again.public, PLACE, b"x", 4_096)
@@ -143,6 +144,7 @@ def test_envelope_keys_come_back() -> None:
 
 def test_mailbox_keys_come_back() -> None:
     again = MailboxKey.from_bytes(KEY.to_bytes())
+    assert again.to_bytes() == KEY.to_bytes()
     assert again.week == WEEK_NOW
     body = seal_symmetric(again, WEEK_NOW, PLACE, b"x", 2_048)
     assert open_with(KEY, WEEK_NOW, PLACE, body) == b"x"
@@ -230,6 +232,11 @@ def test_bindings_have_fixed_widths(lengths: tuple[int, int, int]) -> None:
 def test_a_binding_is_its_bytes() -> None:
     assert PLACE == b"kurir/binding/1\0" + MAILBOX + ENVELOPE + LABEL
     assert b"kurir/binding/1\0" + MAILBOX + ENVELOPE + bytes(32) == BINDING
+
+
+def test_the_last_week_that_fits() -> None:
+    last = MailboxKey.generate(2**32 - 1)
+    assert MailboxKey.from_bytes(last.to_bytes()).week == 2**32 - 1
 
 
 @pytest.mark.parametrize(("week", "key"), [(0, bytes(31)), (-1, bytes(32)), (2**32, bytes(32))])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
+import random
 
 import pytest
+from msgspec.structs import replace
 
 from kurir_crypto.errors import (
     AuthenticationError,
@@ -13,7 +14,8 @@ from kurir_crypto.errors import (
     UnknownSessionError,
 )
 from kurir_crypto.message import choose_session, decrypt, encrypt, inspect
-from kurir_crypto.session import MAX_STARTED, Session, next_start
+from kurir_crypto.session import MAX_SESSIONS, MAX_STARTED, Session, next_start, surplus
+from kurir_crypto.skipped import MAX_SKIPPED
 from tests.crypto.parties import BINDING, NOW, Party, only, talking
 
 
@@ -100,8 +102,9 @@ def test_sessions_come_back_from_bytes() -> None:
             assert getattr(again, name) == getattr(session, name)
 
 
-def test_a_stored_session_of_an_unknown_suite_is_refused() -> None:
-    session = dataclasses.replace(only(talking()[0]), suite=2)
+@pytest.mark.parametrize("suite", [0, 1, 3, 255])
+def test_a_stored_session_of_an_unknown_suite_is_refused(suite: int) -> None:
+    session = replace(only(talking()[0]), suite=suite)
     with pytest.raises(DamagedStateError):
         Session.from_bytes(session.to_bytes())
 
@@ -132,3 +135,80 @@ def test_a_message_of_one_session_does_not_open_by_another() -> None:
     old = next(s for s in bob.all_sessions())
     with pytest.raises(UnknownSessionError):
         decrypt(old, message, BINDING)
+
+
+def numbered(count: int, *, same_minute: bool = False) -> list[Session]:
+    """So many sessions with one device, the oldest first."""
+    session = only(talking()[0])
+    return [
+        replace(session, started=NOW if same_minute else NOW + n, id=n.to_bytes(16, "big"))
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize("same_minute", [False, True])
+@pytest.mark.parametrize("count", [0, 1, MAX_SESSIONS, MAX_SESSIONS + 1, 3 * MAX_SESSIONS])
+def test_the_oldest_sessions_are_too_many(count: int, same_minute: bool) -> None:
+    sessions = numbered(count, same_minute=same_minute)
+    shuffled = random.Random(count).sample(sessions, count)
+    over = surplus(shuffled)
+    assert len(over) == max(0, count - MAX_SESSIONS)
+    assert {session.id for session in over} == {s.id for s in sessions[: len(over)]}
+    if sessions:
+        assert choose_session(shuffled).id not in {session.id for session in over}
+
+
+def test_deleting_what_is_too_many_comes_to_rest() -> None:
+    """Also for a peer that starts ever new sessions, which each get a start of their own."""
+    sessions: list[Session] = []
+    model = only(talking()[0])
+    for number in range(2 * MAX_SESSIONS):
+        started = next_start(sessions, NOW)
+        sessions.append(replace(model, started=started, id=number.to_bytes(16, "big")))
+        gone = {session.id for session in surplus(sessions)}
+        sessions = [session for session in sessions if session.id not in gone]
+        assert not surplus(sessions)
+        assert choose_session(sessions).id == number.to_bytes(16, "big")
+    assert len(sessions) == MAX_SESSIONS == 40
+
+
+def test_a_session_has_room_for_all_that_is_kept_of_it() -> None:
+    """What is written down of the greatest size a stored session has."""
+    alice, bob = talking()
+    session, message = only(alice), b""
+    for _ in range(MAX_SKIPPED + 1):
+        [session], message = encrypt([session], b"", BINDING)
+    bob.receive(message)
+    full = only(bob).to_bytes()
+    assert 230_000 < len(full) < 240_000
+    assert Session.from_bytes(full).to_bytes() == full
+    assert max(len(party.to_bytes()) for party in (only(talking()[0]), only(talking()[1]))) < 5_000
+
+
+def test_both_ratchets_go_into_each_key() -> None:
+    """The Triple Ratchet: what is encrypted stays secret while either of the two does."""
+    alice, bob = talking()
+    _, headers, key = only(alice).send()
+    session = only(bob)
+    assert session.receive(headers)[1] == key
+    other = talking()[1]
+    for guess in (
+        replace(session, ratchet=replace(session.ratchet, root=only(other).ratchet.root)),
+        replace(session, sparse=replace(session.sparse, root=only(other).sparse.root)),
+        replace(session, suite=3),
+    ):
+        assert guess.receive(headers)[1] != key
+
+
+def test_a_session_is_confirmed_by_the_first_message_that_opens() -> None:
+    alice, bob = Party(), Party()
+    alice.start(bob.bundle())
+    message = alice.send(b"x")
+    [entry] = inspect(message)
+    assert entry.handshake is not None
+    fresh = Session.respond(bob.identity, bob, entry.handshake, only(alice).suite, entry.session_id)
+    assert [fresh.confirmed, only(alice).confirmed] == [False, False]
+    assert decrypt(fresh, message, BINDING)[0].confirmed is True
+    bob.receive(message)
+    alice.receive(bob.send(b"y"))
+    assert [only(bob).confirmed, only(alice).confirmed] == [True, True]

@@ -8,10 +8,12 @@ import tracemalloc
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from nacl import bindings
 from nacl import exceptions as nacl_exceptions
+from nacl.pwhash import argon2id
+from nacl.secret import Aead
 
 from kurir_crypto.errors import DamagedVaultError, VaultError, WrongPassphraseError
 from kurir_crypto.vault import CHEAP_COST, DEFAULT_COST, HEADER_BYTES, Cost, change, create, unlock
@@ -35,6 +37,7 @@ def test_a_wrong_passphrase_says_so(passphrase: str) -> None:
 
 
 @settings(max_examples=30)
+@example("not UTF-8: \udcff")
 @given(st.text(alphabet=st.characters(), max_size=40))
 def test_any_text_is_a_passphrase(passphrase: str) -> None:
     header, key = create(passphrase, CHEAP_COST)
@@ -129,6 +132,14 @@ def test_too_little_memory_is_not_a_wrong_passphrase(monkeypatch: pytest.MonkeyP
     with pytest.raises(VaultError, match="memory") as caught:
         unlock(HEADER, "correct horse")
     assert not isinstance(caught.value, WrongPassphraseError)
+
+
+def test_the_header_is_argon2id_of_so_many_kibibytes() -> None:
+    header, key = create("x", Cost(2, 8_192))
+    head, wrapped = header[:38], header[38:-16]
+    assert head[:22] == b"kurir/vault/1\0" + struct.pack(">II", 2, 8_192)
+    stretched = argon2id.kdf(32, b"x", head[22:], opslimit=2, memlimit=8_192 * 1_024)
+    assert Aead(stretched).decrypt(wrapped, aad=head) == key
 
 
 def test_the_default_cost_is_a_serious_one() -> None:
