@@ -179,7 +179,8 @@ def test_no_field_shows(example: object) -> None:
     assert found, "the test is blind: it found no bytes in this class"
     shown = "\n".join(show(example) for show in SHOWN)
     assert type(example).__name__ in shown
-    assert repr(example).startswith(f"<{type(example).__name__}")
+    if isinstance(example, Hidden | SecretState):
+        assert repr(example).startswith(f"<{type(example).__name__}")
     for secret in found:
         for piece in (secret[:8], secret[-8:]):
             for form in (

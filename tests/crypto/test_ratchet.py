@@ -224,11 +224,28 @@ def test_the_first_chain_has_the_same_limit() -> None:
         bob.receive(forged.to_bytes())
 
 
-def test_messages_under_the_signed_prekey_do_not_exist() -> None:
+@pytest.mark.parametrize("number", [0, 5])
+def test_messages_under_the_signed_prekey_do_not_exist(number: int) -> None:
     alice, bob = Party(), Party()
     session = alice.start(bob.bundle())
     with pytest.raises(AuthenticationError):
-        session.ratchet.receive(RatchetHeader(bob.signed[1].public.public, 0, 0))
+        session.ratchet.receive(RatchetHeader(bob.signed[1].public.public, 0, number))
+
+
+def test_a_chain_before_the_first_counts_for_nothing() -> None:
+    """An answer may claim one; it is the sender's to say, and there are no keys to keep of it."""
+    bob_secret, bob_public = generate_x25519()
+    alice = DoubleRatchet.start_initiator(b"s" * 32, check_x25519_public(bob_public))
+    bob = DoubleRatchet.start_responder(b"s" * 32, bob_secret, bob_public)
+    bob, _ = bob.receive(alice.send()[1])
+    bob, header, key = bob.send()
+    for previous in (0, 5, 2**32 - 1):
+        moved, same_key = alice.receive(header._replace(previous=previous))
+        assert same_key == key
+        assert not moved.skipped
+    alice.receive(header._replace(previous=5, number=MAX_JUMP))
+    with pytest.raises(SkippedTooFarError):
+        alice.receive(header._replace(previous=5, number=MAX_JUMP + 1))
 
 
 def test_a_responder_cannot_send_first() -> None:

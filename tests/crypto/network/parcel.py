@@ -21,11 +21,13 @@ from kurir_crypto.sealing import (
 )
 from kurir_crypto.session import Session
 from kurir_wire.limits import ADDRESS_BUCKETS, BUCKETS
-from tests.crypto.parties import NOW
+from tests.crypto.parties import NOW, Party
 
 ADDRESS: Final = EnvelopeKeyPair.generate()
 """Whose envelope key it is makes no difference to sessions."""
 KEY: Final = MailboxKey.generate(week_of(NOW * 60))
+SILENT: Final = tuple(Party() for _ in range(4))
+"""Devices that never answer: with them a message to one more has eight entries."""
 
 
 class Crash(enum.Enum):
