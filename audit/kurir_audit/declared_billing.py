@@ -98,6 +98,7 @@ STRUCTURES: Final = (
             _public("last_resort", "A KemPreKey for when one-time keys ran out."),
             _public("issued", "Says from when it counts."),
             _public("expires", "Lost keys stop being handed out."),
+            _public("sessions_from", "Customers start afresh what the business has lost."),
         ),
     ),
     Group(

@@ -37,6 +37,7 @@ from kurir_client.errors import (
 )
 from kurir_client.messenger import Messenger
 from kurir_client.outbox import INNER_ID_BYTES
+from kurir_client.process import no_core_dumps
 from kurir_client.profile import Profile
 from kurir_client.schema import Contact, Message
 from kurir_client.terms import Offer, offer, refused
@@ -148,6 +149,7 @@ class Bot:
 
     def run(self) -> None:
         """Run until SIGTERM or Ctrl+C. What stops it is said in a line, not a traceback."""
+        no_core_dumps()
         try:
             asyncio.run(self.serve())
         except KeyboardInterrupt:

@@ -9,45 +9,33 @@ import os
 from dataclasses import dataclass
 from typing import Final
 
-from kurir_billing.charge import Lane, Line, lane_message, packed
+from kurir_billing.charge import Line
 from kurir_billing.errors import BillingError
 from kurir_billing.invoice import Invoice, Records, open_head, verify_invoice
 from kurir_billing.leaf import Leaf, open_leaf
-from kurir_client import mailboxes
+from kurir_client import business_keys, mailboxes
 from kurir_client.errors import RelayError, UsageError
 from kurir_client.link import Link
-from kurir_client.meeting import fetch_rate_card, unpack_card
+from kurir_client.meeting import fetch_rate_card
 from kurir_client.profile import Profile, check_name
 from kurir_client.schema import Mailbox, Role
-from kurir_crypto.keys import OwnEcPreKey, OwnKemPreKey, SigningKeyPair
-from kurir_crypto.sealing import EnvelopeKeyPair, MailboxKey, week_of
-from kurir_wire import frames
-from kurir_wire.cards import (
-    BusinessCard,
-    business_card_message,
-    open_business_card,
-    signed_card,
-)
-from kurir_wire.codec import pack, unpack
+from kurir_crypto.keys import SigningKeyPair
+from kurir_crypto.sealing import MailboxKey, week_of
+from kurir_wire import codes, frames
+from kurir_wire.cards import open_business_card
+from kurir_wire.codec import unpack
 from kurir_wire.errors import WireError
 from kurir_wire.gates import OPEN_GATE
-from kurir_wire.ids import DAY, NO_HASH, BusinessId, Hash, business_id_of
-from kurir_wire.limits import CARD_LIFE, MAX_PREKEYS
+from kurir_wire.ids import DAY, NO_HASH, BusinessId, Hash, MailboxId, business_id_of
+from kurir_wire.limits import MAX_PREKEYS
 from kurir_wire.links import BusinessLink, pin_of
-from kurir_wire.prekeys import (
-    PREKEY_LAST_RESORT,
-    PREKEY_ONE_TIME,
-    PREKEY_SIGNED,
-    EcPreKey,
-    KemPreKey,
-)
 
-PREKEY_STOCK: Final = 20
-"""One-time prekeys of each kind that are left with the relay at a time: 36 KiB."""
-RENEW_BEFORE: Final = 10 * DAY
-"""Seconds before a card expires at which a new version is made."""
-LANE_LIFE: Final = 365 * DAY
-"""Seconds for which a lane key may sign charges."""
+PREKEY_STOCK: Final = 50
+"""One-time prekeys of each kind that are left with the relay at a time, 90 KiB. A customer takes
+one when it fetches the card, at most once a day."""
+_STALE_HINT: Final = (
+    "compare the clocks; if they are right, the relay has dropped the address: kurir read tells"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,34 +58,52 @@ async def register(profile: Profile, link: Link, legal_name: str) -> None:
     mailboxes.drop_stale(profile, now)
     with store.transaction():
         if store.get("business_root") is None:
-            _make_keys(profile, now)
+            business_keys.make(profile, now)
+        else:
+            business_keys.renew(profile, now)
         store.put("legal_name", check_name(legal_name).encode())
-        if _address(profile) is None:
+        address = _address(profile)
+        if address is None:
             opening = os.urandom(mailboxes.TOKEN_BYTES)  # never used: an address has no secret gate
             seal = MailboxKey.generate(week_of(now))
             address = mailboxes.plan(Role.ADDRESS, profile.relay_id, OPEN_GATE, opening, seal, now)
             store.add_mailbox(address)
-    await _leave_card(profile, link)
+    await _leave_card(profile, link, address)
     await prove(profile, link)
     await _refill(profile, link)
 
 
+def renew_keys(profile: Profile) -> None:
+    """Replace keys in time, before a connection uses them; nothing to do for a person."""
+    store, now = profile.store, profile.clock()
+    if _is_registered(profile) and business_keys.are_due(profile, now):
+        with store.transaction():
+            business_keys.renew(profile, now)
+
+
+def needs_card(profile: Profile) -> bool:
+    """Whether the last card that the relay took does not name the present keys."""
+    address = _address(profile)
+    if address is None or not _is_registered(profile):
+        return False
+    return not business_keys.is_named(profile, MailboxId(address.id))
+
+
 async def keep_fresh(profile: Profile, link: Link) -> None:
-    """What a business does at each connection: prove itself, take the rate card in force, renew its
-    card in time, refill prekeys.
+    """What a business does at each connection: replace keys in time and say so in a new card, prove
+    itself, refill prekeys, take the rate card in force.
 
     :raises UsageError: it was never registered
     """
-    store, now = profile.store, profile.clock()
-    if not profile.is_business or _address(profile) is None:
+    address = _address(profile)
+    if address is None or not _is_registered(profile):
         raise UsageError(
             "this profile is not a registered business",
             "register it: kurir business register --legal-name …",
         )
-    _renew_lane(profile, now)
-    card = store.get("business_card")
-    if card is None or _expires(card) - now < RENEW_BEFORE:
-        await _leave_card(profile, link)
+    renew_keys(profile)
+    if needs_card(profile):
+        await _leave_card(profile, link, address)
     await prove(profile, link)
     await _refill(profile, link)
     await fetch_rate_card(profile, link)
@@ -234,42 +240,6 @@ def verify(profile: Profile, invoice: Invoice) -> None:
     verify_invoice(invoice, records(profile))
 
 
-def _make_keys(profile: Profile, now: int) -> None:
-    store = profile.store
-    root, lane_key, envelope = (
-        SigningKeyPair.generate(),
-        SigningKeyPair.generate(),
-        EnvelopeKeyPair.generate(),
-    )
-    lane = _certified(root, lane_key.public, now)
-    store.put("business_root", root.seed())
-    store.put("business_root_pk", root.public)
-    store.put("lane_seed", lane_key.seed())
-    store.put("lane", packed(lane))
-    store.put("envelope_key", envelope.to_bytes())
-    signed = OwnEcPreKey.generate(profile.identity, PREKEY_SIGNED, 1)
-    last = OwnKemPreKey.generate(profile.identity, PREKEY_LAST_RESORT, 1)
-    store.add_prekey("ec", PREKEY_SIGNED, 1, signed.to_bytes())
-    store.add_prekey("kem", PREKEY_LAST_RESORT, 1, last.to_bytes())
-
-
-def _certified(root: SigningKeyPair, lane_pk: bytes, now: int) -> Lane:
-    not_after = now + LANE_LIFE
-    signature = root.sign(lane_message(business_id_of(root.public), lane_pk, not_after))
-    return Lane(root.public, lane_pk, not_after, signature)
-
-
-def _renew_lane(profile: Profile, now: int) -> None:
-    """The same lane key, certified for another year in time."""
-    store = profile.store
-    lane = unpack(store.need("lane"), Lane)
-    if lane.not_after - now >= RENEW_BEFORE:
-        return
-    root = SigningKeyPair.from_seed(store.need("business_root"))
-    with store.transaction():
-        store.put("lane", packed(_certified(root, lane.lane_pk, now)))
-
-
 def _address(profile: Profile) -> Mailbox | None:
     for mailbox in profile.store.mailboxes("new", "live"):
         if mailbox.role is Role.ADDRESS:
@@ -277,35 +247,29 @@ def _address(profile: Profile) -> Mailbox | None:
     return None
 
 
-async def _leave_card(profile: Profile, link: Link) -> None:
-    store, now = profile.store, profile.clock()
-    address = _address(profile)
-    if address is None:
-        raise UsageError("this business has no address yet")
-    root = SigningKeyPair.from_seed(store.need("business_root"))
-    ec, kem = store.prekey("ec", PREKEY_SIGNED, 1), store.prekey("kem", PREKEY_LAST_RESORT, 1)
-    if ec is None or kem is None:
-        raise UsageError(
-            "this business has lost its prekeys", "the profile is damaged; make a new one"
-        )
-    with store.transaction():
-        version = store.count_up("card_version")
-    body = pack(
-        BusinessCard(
-            version=version,
-            relay_id=profile.relay_id,
-            root_pk=root.public,
-            name=profile.name,
-            address=address.id,
-            envelope_pk=EnvelopeKeyPair.from_bytes(store.need("envelope_key")).public,
-            identity=profile.identity.public,
-            signed_prekey=OwnEcPreKey.from_bytes(ec).public,
-            last_resort=OwnKemPreKey.from_bytes(kem).public,
-            issued=now,
-            expires=now + CARD_LIFE,
-        )
-    )
-    card = signed_card(body, root.sign(business_card_message(body)))
+def _is_registered(profile: Profile) -> bool:
+    return profile.is_business and _address(profile) is not None
+
+
+async def _leave_card(profile: Profile, link: Link, address: Mailbox) -> None:
+    try:
+        await _register(profile, link, address)
+    except RelayError as refused:
+        if refused.code not in (codes.STALE, codes.CONFLICT):
+            raise
+        # Another process, or the home of which this is a copy, has left a card of this version.
+        own = own_id(profile)
+        try:
+            answer = await link.request(lambda n: frames.GetBusiness(n, own), frames.BusinessIs)
+            business_keys.note_card(profile, answer.card)
+            await _register(profile, link, address)
+        except RelayError as error:
+            raise RelayError(refused.what, _STALE_HINT, refused.code) from error
+
+
+async def _register(profile: Profile, link: Link, address: Mailbox) -> None:
+    store = profile.store
+    card = business_keys.make_card(profile, MailboxId(address.id), profile.clock())
     entry = mailboxes.new_mailbox_entry(address, OPEN_GATE, link)
     await link.one(lambda n: frames.Register(n, card, entry))
     with store.transaction():
@@ -316,25 +280,14 @@ async def _leave_card(profile: Profile, link: Link) -> None:
 async def _refill(profile: Profile, link: Link) -> None:
     """Leave fresh one-time prekeys for as many as were handed out. The relay says how many it has:
     of those that it handed out many are never used, and ours may have been lost on the way."""
-    store, identity = profile.store, profile.identity
+    store = profile.store
     answer = await link.one(lambda n: frames.PutPreKeys(n, [], []))
     room = answer.left if answer and answer.left is not None else MAX_PREKEYS
     missing = PREKEY_STOCK - max(MAX_PREKEYS - room, 0)
     if missing <= 0:
         return
-    ec: list[EcPreKey] = []
-    kem: list[KemPreKey] = []
     with store.transaction():
-        first = store.count_up("one_time_ec", missing)
-        for key_id in range(first, first + missing):
-            own = OwnEcPreKey.generate(identity, PREKEY_ONE_TIME, key_id)
-            store.add_prekey("ec", PREKEY_ONE_TIME, key_id, own.to_bytes())
-            ec.append(own.public)
-        first = store.count_up("one_time_kem", missing)
-        for key_id in range(first, first + missing):
-            own_kem = OwnKemPreKey.generate(identity, PREKEY_ONE_TIME, key_id)
-            store.add_prekey("kem", PREKEY_ONE_TIME, key_id, own_kem.to_bytes())
-            kem.append(own_kem.public)
+        ec, kem = business_keys.one_time_prekeys(profile, missing)
     await link.one(lambda n: frames.PutPreKeys(n, ec, kem))
 
 
@@ -348,11 +301,6 @@ def _checked_leaf(profile: Profile, data: bytes, day: int) -> Leaf:
     if leaf.settled_day != day:
         raise RelayError("the relay lists a charge on another day than it was settled")
     return leaf
-
-
-def _expires(card: bytes) -> int:
-    """When our own card expires; decoded without the checks, which fail once it has."""
-    return unpack_card(card).expires
 
 
 def _days_of(month: int) -> list[int]:

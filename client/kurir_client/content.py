@@ -21,6 +21,8 @@ HELLO: Final = 0
 """Introduces the sender and says where to answer; shows nothing."""
 TEXT: Final = 1
 """A line of text."""
+RESTART: Final = -1
+"""A request for a fresh session: no content, but it waits in the outbox as one."""
 
 MAX_TEXT: Final = 60_000
 """Bytes of UTF-8 in one message: the largest bucket less all overhead."""

@@ -16,6 +16,7 @@ import sqlcipher3
 
 from kurir_client.errors import ProfileError
 from kurir_client.schema import (
+    MIGRATIONS,
     SCHEMA,
     SCHEMA_VERSION,
     Contact,
@@ -48,9 +49,7 @@ class Database:
             raise ProfileError(f"there is a database at {file} already")
         store = cls(_connect(file, key))
         with store.transaction():
-            for statement in SCHEMA.split(";\n"):
-                if statement.strip():
-                    store._db.execute(statement)
+            store._run_all(SCHEMA)
             store.put("schema", str(SCHEMA_VERSION).encode())
         file.chmod(0o600)
         return store
@@ -66,8 +65,14 @@ class Database:
                 f"the database {file} is missing", "without it the profile is lost; make a new one"
             )
         store = cls(_connect(file, key))
-        version = int((store.get("schema") or b"0").decode())
+        with store.transaction():
+            version = int((store.get("schema") or b"0").decode())
+            while version in MIGRATIONS:
+                store._run_all(MIGRATIONS[version])
+                version += 1
+                store.put("schema", str(version).encode())
         if version != SCHEMA_VERSION:
+            store.close()
             raise ProfileError(
                 f"the database has version {version}, this kurir reads {SCHEMA_VERSION}",
                 "update kurir",
@@ -143,6 +148,11 @@ class Database:
 
     # plumbing
 
+    def _run_all(self, statements: str) -> None:
+        for statement in statements.split(";\n"):
+            if statement.strip():
+                self._run(statement)
+
     def _run(self, statement: str, *values: object) -> int:
         with _disk_errors():
             return int(self._db.execute(statement, values).lastrowid or 0)
@@ -196,6 +206,7 @@ _CONVERT: Final[dict[str, Callable[[Any], Any]]] = {
     "role": Role,
     "status": Status,
     "introduced": bool,
+    "wants_session": bool,
     "posted": bool,
     "used": bool,
 }

@@ -19,9 +19,10 @@ from kurir_billing.grant import Grant, grant_message
 from kurir_billing.kinds import GrantKind
 from kurir_client import content as contents
 from kurir_client.content import Content
-from kurir_crypto import message, padding, sealing
+from kurir_crypto import message, padding, restart, sealing
 from kurir_crypto.handshake import PreKeyStore
 from kurir_crypto.keys import IdentityKeyPair, SigningKeyPair
+from kurir_crypto.restart import REQUEST_BYTES, OneUseKeys
 from kurir_crypto.sealing import Binding, EnvelopeKeyPair, MailboxKey
 from kurir_crypto.session import Session
 from kurir_crypto.settlement import frank_tag, generate_kf, settlement_secret
@@ -29,6 +30,7 @@ from kurir_wire.beacons import Beacon
 from kurir_wire.errors import MalformedError
 from kurir_wire.frames import Delivery, Label, Submission
 from kurir_wire.ids import (
+    HOUR,
     MINUTE,
     NO_HASH,
     BusinessId,
@@ -37,10 +39,16 @@ from kurir_wire.ids import (
     MailboxId,
     RelayId,
 )
-from kurir_wire.limits import CLOCK_SKEW, DEFAULT_LIFE_HOURS
+from kurir_wire.limits import BUCKETS, CLOCK_SKEW, DEFAULT_LIFE_HOURS
 from kurir_wire.prekeys import IdentityPublic
 
 ENVELOPE_ID_BYTES: Final = 16
+STARTS_AHEAD: Final = CLOCK_SKEW + HOUR
+"""Seconds by which a session may seem to start in the future. Of several that one starts within a
+minute each counts as a minute later, and up to 30 requests may wait for a contact who was away."""
+_REQUEST_BUCKET: Final = next(
+    bucket for bucket in BUCKETS if bucket > REQUEST_BYTES + padding.MAILBOX_SEAL_BYTES
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +115,21 @@ class Keys(Protocol):
 
     def known_sessions(self) -> Container[bytes]:
         """Ids of all sessions ever held, against replayed first messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unsealed:
+    """An envelope without its outer layer, made by somebody who may write into this mailbox."""
+
+    delivery: Delivery
+    relay_id: RelayId
+    binding: Binding
+    data: bytes = field(repr=False)
+
+    @property
+    def is_request(self) -> bool:
+        """Whether it asks for a fresh session; else it is a message."""
+        return restart.is_request(self.data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,20 +254,30 @@ def seal_paid(
     return Sealed(after, submission, charges.charge_hash(*fields))
 
 
-def open_delivery(
+def seal_request(
+    own: IdentityKeyPair, keys: OneUseKeys, route: PersonRoute, now: int
+) -> Submission:
+    """An envelope that asks a person for a fresh session. To the relay it is like any other."""
+    envelope_id = EnvelopeId(os.urandom(ENVELOPE_ID_BYTES))
+    binding = Binding(route.mailbox_id, envelope_id)
+    data = restart.request(own, keys, binding)
+    body = _seal(route.key, now, binding, data, _REQUEST_BUCKET)
+    return Submission(route.mailbox_id, envelope_id, body, DEFAULT_LIFE_HOURS, token=route.token)
+
+
+def unseal(
     delivery: Delivery,
-    keys: Keys,
     seal: MailboxKey | EnvelopeKeyPair,
     relay_id: RelayId,
     payer: BusinessId | None,
     now: int,
-) -> Opened:
-    """Open an envelope and check everything that can be checked without a store.
+) -> Unsealed:
+    """Take off the outer layer.
 
     :param seal: the mailbox's sealing key, or the envelope key of our address
     :param payer: the business that pays for this mailbox, if one does
-    :raises CryptoError: it does not open, was opened before, or comes from nobody we know
-    :raises MalformedError: opened, but not a content; or its label does not fit it
+    :raises CryptoError: it does not open
+    :raises MalformedError: its label is not of this payer
     """
     mailbox_id, envelope_id = MailboxId(delivery.mailbox_id), EnvelopeId(delivery.envelope_id)
     label = delivery.label
@@ -256,11 +289,22 @@ def open_delivery(
         data = sealing.open_with(seal, sealing.week_of(now), binding, delivery.body)
     else:
         data = sealing.open_at_address(seal, binding, delivery.body)
-    session, used_ec, used_kem, fresh, plain = _decrypt(data, keys, binding, now)
+    return Unsealed(delivery, relay_id, binding, data)
+
+
+def open_message(unsealed: Unsealed, keys: Keys, now: int) -> Opened:
+    """Open a message and check everything that can be checked without a store.
+
+    :raises CryptoError: it does not open, was opened before, or comes from nobody we know
+    :raises MalformedError: opened, but not a content; or its label does not fit it
+    """
+    label = unsealed.delivery.label
+    opened = _decrypt(unsealed.data, keys, unsealed.binding, now)
+    session, used_ec, used_kem, fresh, plain = opened
     content = contents.decode(plain)
     if label is None and (content.category is not None or content.settle_key is not None):
         raise MalformedError("the message claims that a business pays for it; nobody does")
-    secret = _check_label(content, label, relay_id, mailbox_id, envelope_id) if label else None
+    secret = _check_label(content, label, unsealed) if label else None
     return Opened(session, content, fresh, used_ec, used_kem, secret)
 
 
@@ -293,7 +337,7 @@ def _decrypt(
         data,
         binding,
         known_sessions=keys.known_sessions(),
-        latest_start=(now + CLOCK_SKEW) // MINUTE,
+        latest_start=(now + STARTS_AHEAD) // MINUTE,
     )
     return (
         accepted.session,
@@ -304,14 +348,10 @@ def _decrypt(
     )
 
 
-def _check_label(
-    content: Content,
-    label: Label,
-    relay_id: RelayId,
-    mailbox_id: MailboxId,
-    envelope_id: EnvelopeId,
-) -> bytes:
+def _check_label(content: Content, label: Label, unsealed: Unsealed) -> bytes:
     """:returns: the settlement secret"""
+    delivery = unsealed.delivery
+    mailbox_id, envelope_id = MailboxId(delivery.mailbox_id), EnvelopeId(delivery.envelope_id)
     settle_key, business_id = content.settle_key, BusinessId(label.business_id)
     if settle_key is None or content.category != label.category:
         raise MalformedError("the message says another category inside than outside")
@@ -319,7 +359,13 @@ def _check_label(
     if not hmac.compare_digest(charges.lock_of(secret), label.lock):
         raise MalformedError("the message cannot be settled: its lock is not the label's")
     frank = _frank(
-        content, settle_key, relay_id, business_id, mailbox_id, envelope_id, label.category
+        content,
+        settle_key,
+        unsealed.relay_id,
+        business_id,
+        mailbox_id,
+        envelope_id,
+        label.category,
     )
     if not hmac.compare_digest(frank, label.frank):
         raise MalformedError("the message could not be reported: its tag is not the label's")

@@ -11,21 +11,36 @@ from typing import Final
 
 from kurir_billing.errors import BillingError
 from kurir_billing.grant import Grant, check_grant
+from kurir_client import healing, sessions
 from kurir_client.content import HELLO, TEXT, Content, Destination
-from kurir_client.engine import Opened, open_delivery
+from kurir_client.engine import Opened, Unsealed, open_message, unseal
 from kurir_client.errors import PeerError, RelayError
 from kurir_client.outbox import queue
 from kurir_client.profile import Keyring, Profile, clean_name
 from kurir_client.schema import Contact, Kind, Mailbox, Role, Status
-from kurir_crypto.errors import CryptoError, MissingPreKeyError, ReplayError
+from kurir_crypto.errors import (
+    AuthenticationError,
+    CryptoError,
+    MissingPreKeyError,
+    ReplayError,
+    SkippedTooFarError,
+    UnknownSessionError,
+)
 from kurir_crypto.sealing import EnvelopeKeyPair, MailboxKey, week_of
 from kurir_wire.codec import pack, unpack
 from kurir_wire.errors import WireError
 from kurir_wire.frames import Ack, Delivery
 from kurir_wire.ids import DAY, BusinessId, MailboxId, business_id_of
 
-ENVELOPE_KEYS: Final = ("envelope_key", "envelope_key_before")
-"""``meta`` names of the envelope keys of our address: the current one, and the one before it."""
+OUT_OF_STEP: Final = (
+    AuthenticationError,
+    ReplayError,
+    UnknownSessionError,
+    SkippedTooFarError,
+    MissingPreKeyError,
+)
+"""What an honest contact's message fails with if their sessions or ours were set back: their keys
+repeat (a replay within a new envelope), or are of a state that is not here."""
 
 
 def receive(profile: Profile, delivery: Delivery, now: int) -> Ack:
@@ -42,26 +57,24 @@ def receive(profile: Profile, delivery: Delivery, now: int) -> Ack:
         mailbox = store.mailbox(delivery.mailbox_id)
         if mailbox is None:
             raise RelayError("the relay delivered into a mailbox that is not ours")
+        unsealed = secret = None
         try:
             with store.savepoint():
-                opened = _open(profile, mailbox, delivery, now)
-                # A copy of a message that was shown before is not paid for a second time.
-                secret = opened.secret if _apply(profile, mailbox, opened, now) else None
-        except ReplayError:
-            secret = None  # it was shown before; showing a note for each would be a way to annoy
+                unsealed = _unseal(profile, mailbox, delivery, now)
+                secret = _take_in(profile, mailbox, unsealed, now)
         except (CryptoError, WireError, BillingError, PeerError) as error:
-            secret = None
-            text = _unreadable(profile, mailbox, error)
-            if isinstance(error, MissingPreKeyError) and mailbox.role is Role.INVITE:
-                text = "somebody else tried an invite that was used already; nothing was shown"
-            _note(profile, mailbox, text, now)
+            # What opens at the outer layer was made by the contact whose mailbox it is.
+            from_contact = unsealed is not None and mailbox.contact is not None
+            if from_contact and isinstance(error, OUT_OF_STEP):
+                _out_of_step(profile, mailbox, error, now)
+            elif not isinstance(error, ReplayError):  # else it was shown before
+                _unreadable(profile, mailbox, error, now)
         store.mark_seen(delivery.mailbox_id, delivery.envelope_id, secret, now // DAY)
     return Ack(delivery.mailbox_id, delivery.envelope_id, secret)
 
 
-def _open(profile: Profile, mailbox: Mailbox, delivery: Delivery, now: int) -> Opened:
+def _unseal(profile: Profile, mailbox: Mailbox, delivery: Delivery, now: int) -> Unsealed:
     store = profile.store
-    keyring = Keyring(store, profile.identity)
     payer = None
     if mailbox.role is Role.PAYER and mailbox.contact is not None:
         business_id = store.contact(mailbox.contact).business_id
@@ -71,29 +84,39 @@ def _open(profile: Profile, mailbox: Mailbox, delivery: Delivery, now: int) -> O
         kept = seal.forget(week_of(now))
         if kept.week != seal.week:
             store.set_mailbox(mailbox.id, seal=kept.to_bytes())
-        return open_delivery(delivery, keyring, kept, profile.relay_id, payer, now)
+        return unseal(delivery, kept, profile.relay_id, payer, now)
     failure: CryptoError | None = None
-    for name in ENVELOPE_KEYS:
-        if (secret := store.get(name)) is not None:
-            try:
-                key = EnvelopeKeyPair.from_bytes(secret)
-                return open_delivery(delivery, keyring, key, profile.relay_id, None, now)
-            except ReplayError:
-                raise
-            except CryptoError as error:
-                failure = failure or error
+    for secret in store.envelope_keys():
+        try:
+            key = EnvelopeKeyPair.from_bytes(secret)
+            return unseal(delivery, key, profile.relay_id, None, now)
+        except CryptoError as error:
+            failure = failure or error
     raise failure or PeerError("this profile has no envelope key")
+
+
+def _take_in(profile: Profile, mailbox: Mailbox, unsealed: Unsealed, now: int) -> bytes | None:
+    """:returns: the secret that settles the envelope, if it is to be settled"""
+    if unsealed.is_request:
+        if mailbox.contact is None:
+            raise PeerError("somebody asks for fresh keys whom you do not know")
+        contact = profile.store.contact(mailbox.contact)
+        healing.answer(profile, contact, unsealed.data, unsealed.binding, now)
+        return None
+    opened = open_message(unsealed, Keyring(profile.store, profile.identity), now)
+    # A copy of a message that was shown before is not paid for a second time.
+    return opened.secret if _apply(profile, mailbox, opened, now) else None
 
 
 def _apply(profile: Profile, mailbox: Mailbox, opened: Opened, now: int) -> bool:
     """:returns: whether the message is a new one"""
     store, content = profile.store, opened.content
     contact = _contact_of(profile, mailbox, opened)
-    store.put_session(opened.session.id, contact.id, opened.session.to_bytes())
-    if opened.used_ec is not None:
-        store.drop_prekey("ec", 1, opened.used_ec)
-    if opened.used_kem is not None:
-        store.drop_prekey("kem", 1, opened.used_kem)
+    if opened.fresh:
+        sessions.add(store, contact.id, opened.session, now)
+    else:
+        store.put_session(opened.session.id, contact.id, opened.session.to_bytes())
+    store.drop_used(opened.used_ec, opened.used_kem)
     if opened.fresh:
         store.set_contact(contact.id, introduced=False)
     elif mailbox.id == contact.own_mailbox and not contact.introduced:
@@ -138,9 +161,14 @@ def _contact_of(profile: Profile, mailbox: Mailbox, opened: Opened) -> Contact:
     if mailbox.contact is not None and (contact is None or contact.id != mailbox.contact):
         raise PeerError("somebody else used a way in that is another contact's")
     contact = contact or _new_contact(profile, mailbox, opened)
-    if mailbox.role is Role.INVITE and mailbox.contact is None:
-        store.set_mailbox(mailbox.id, contact=contact.id)
-        store.set_invite(mailbox.id, used=True)
+    accepted = mailbox.id if mailbox.role is Role.INVITE and mailbox.contact is None else None
+    if accepted is None and opened.used_ec is not None:
+        # Whoever knew another way to us already may come by that, with the invite's prekeys.
+        invite = store.invite_with(opened.used_ec)
+        accepted = None if invite is None else invite.mailbox
+    if accepted is not None:
+        store.set_mailbox(accepted, contact=contact.id)
+        store.set_invite(accepted, used=True)
         text = f"{contact.name} accepted your invite"
         store.add_message(contact.id, None, "note", text, profile.clock(), Status.UNREAD)
     return contact
@@ -197,16 +225,35 @@ def _own_business(profile: Profile) -> BusinessId | None:
     return None if root_pk is None else business_id_of(root_pk)
 
 
-def _unreadable(profile: Profile, mailbox: Mailbox, error: Exception) -> str:
-    """What the person is told; with a contact, also how to go on."""
+def _out_of_step(profile: Profile, mailbox: Mailbox, error: CryptoError, now: int) -> None:
+    """A contact wrote what no key here opens: one of the two states was set back, so that fresh
+    keys are needed. It may be our own, restored together with its mark."""
+    store = profile.store
     if mailbox.contact is None:
-        return f"a message could not be read: {error}"
-    name = profile.store.contact(mailbox.contact).name
-    return (
-        f"a message from {name} could not be read: {error}; if more follow, one of you has lost or "
-        "restored a profile: meet again by a new invite or link"
+        return
+    contact = store.contact(mailbox.contact)
+    if mailbox.role is Role.INVITE and isinstance(error, MissingPreKeyError):
+        _unreadable(profile, mailbox, error, now)  # of the second one who tried this invite
+        return
+    match contact.kind:
+        case Kind.PERSON:
+            healing.ask(store, contact, now)
+            then = "what they sent in the past week comes again by itself"
+        case _:
+            store.set_contact(contact.id, wants_session=True)
+            then = "ask them to send it again if it matters"
+    text = (
+        f"a message from {contact.name} could not be read: {error}. "
+        f"Fresh keys are being agreed; {then}"
     )
+    store.add_note(contact.id, text, now)
 
 
-def _note(profile: Profile, mailbox: Mailbox, text: str, now: int) -> None:
-    profile.store.add_message(mailbox.contact, None, "note", text, now, Status.UNREAD)
+def _unreadable(profile: Profile, mailbox: Mailbox, error: Exception, now: int) -> None:
+    who = ""
+    if mailbox.contact is not None:
+        who = f" from {profile.store.contact(mailbox.contact).name}"
+    text = f"a message{who} could not be read: {error}"
+    if isinstance(error, MissingPreKeyError) and mailbox.role is Role.INVITE:
+        text = "somebody else tried an invite that was used already; nothing was shown"
+    profile.store.add_note(mailbox.contact, text, now)

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
+from kurir_client.content import HELLO, RESTART, TEXT
 from kurir_client.database import Database
 from kurir_client.schema import Message, Outgoing, OwnCharge, Status
 
-SEEN_DAYS: Final = 32
-"""Days that ids are kept against duplicates: an envelope lives 30."""
+SEEN_DAYS: Final = 44
+"""Days that ids are kept against duplicates. An envelope lives 30, but a relay that lies can
+deliver it again for as long as the sealing key of its week is held: up to six weeks."""
+FORMER_DAYS: Final = 100
+"""Days that ids of deleted sessions are kept: longer than any prekey from which a replayed first
+message could make one of them anew."""
+NOT_SHOWN: Final = (HELLO, RESTART)
+"""Kinds of outgoing messages that are the devices' own business."""
 
 
 class MailRows(Database):
@@ -34,12 +41,17 @@ class MailRows(Database):
         )
 
     def outgoing(self, limit: int, without: Collection[int] = ()) -> list[Outgoing]:
-        """What waits and may go, in the order in which it was written; not to some contacts, so
-        that a long queue to one that cannot be written to does not hide all others."""
+        """What waits and may go, in the order in which it was written. Not to some contacts, and
+        only requests for a session to those with whom there is none to send on, so that a long
+        queue to one that cannot be written to does not hide all others."""
         marks = ", ".join("?" * len(without))
         active = "contact IN (SELECT id FROM contact WHERE state = 'active')"
-        where = f"WHERE {active} AND contact NOT IN ({marks}) ORDER BY n LIMIT ?"
-        return self._rows(Outgoing, where, *without, limit)
+        can_go = (
+            "(kind = ? OR wire IS NOT NULL"
+            " OR contact IN (SELECT contact FROM session WHERE archived = 0))"
+        )
+        where = f"WHERE {active} AND contact NOT IN ({marks}) AND {can_go} ORDER BY n LIMIT ?"
+        return self._rows(Outgoing, where, *without, RESTART, limit)
 
     def addressed(self) -> set[int]:
         """The contacts to whom something waits."""
@@ -74,9 +86,48 @@ class MailRows(Database):
         """It is at the relay, or given up."""
         self._run("DELETE FROM outbox WHERE n = ?", n)
 
+    def encrypt_anew(self, contact: int | None = None) -> None:
+        """Throw away the bytes of what waits for a contact, or for everybody, as their session is
+        not sent on any more. What a charge was signed for goes out as it is or not at all."""
+        self._run(
+            "UPDATE outbox SET wire = NULL, wired_at = NULL "
+            "WHERE charge_hash IS NULL AND (?1 IS NULL OR contact = ?1)",
+            contact,
+        )
+
+    def waiting_for(self, contact: int) -> list[Outgoing]:
+        """What waits for a contact, in the order in which it was written."""
+        return self._rows(Outgoing, "WHERE contact = ? ORDER BY n", contact)
+
+    def asks_for_session(self, contact: int) -> bool:
+        """Whether a request for a fresh session waits to be sent."""
+        query = "SELECT 1 FROM outbox WHERE contact = ? AND kind = ?"
+        return self._maybe(query, contact, RESTART) is not None
+
+    def send_again(self, contact: int, since: int, limit: int) -> int:
+        """Queue once more what was sent to a contact since a second, at most the last ``limit``
+        messages. A reader who has them does not show them twice.
+
+        :returns: how many there are
+        """
+        where = (
+            "WHERE contact = ? AND direction = 'out' AND status = 'stored' AND at >= ? "
+            "AND inner_id NOT IN (SELECT inner_id FROM outbox) ORDER BY n DESC LIMIT ?"
+        )
+        found = self._rows(Message, where, contact, since, limit)[::-1]
+        for message in found:
+            if message.inner_id is not None:
+                self.add_outgoing(contact, message.inner_id, TEXT, message.text, message.at)
+        return len(found)
+
+    def drop_requests(self, contact: int) -> None:
+        """A fresh session is there."""
+        self._run("DELETE FROM outbox WHERE contact = ? AND kind = ?", contact, RESTART)
+
     def queued(self) -> int:
-        """How many of the person's own messages wait; introductions do not count."""
-        return int(self._one("SELECT count(*) FROM outbox WHERE kind != 0")[0])
+        """How many of the person's own messages wait, without what devices tell each other."""
+        query = "SELECT count(*) FROM outbox WHERE kind NOT IN (?, ?)"
+        return int(self._one(query, *NOT_SHOWN)[0])
 
     def add_message(
         self,
@@ -100,6 +151,13 @@ class MailRows(Database):
             status,
             category,
         )
+
+    def add_note(self, contact: int | None, text: str, at: int) -> None:
+        """Tell the person something, unless the last thing with this contact is the same note: what
+        anybody can send again and again must not fill the database."""
+        last = self._rows(Message, "WHERE contact IS ? ORDER BY n DESC LIMIT 1", contact)
+        if not last or (last[0].direction, last[0].text) != ("note", text):
+            self.add_message(contact, None, "note", text, at, Status.UNREAD)
 
     def set_message(self, inner_id: bytes, status: Status, price: int | None = None) -> None:
         """What became of a message that we sent."""
@@ -153,6 +211,7 @@ class MailRows(Database):
         """Drop ids of envelopes that no longer can come."""
         self._run("DELETE FROM seen WHERE day < ?", day - SEEN_DAYS)
         self._run("DELETE FROM heard WHERE day < ?", day - SEEN_DAYS)
+        self._run("DELETE FROM former_session WHERE deleted_on < ?", day - FORMER_DAYS)
 
     # charges
 

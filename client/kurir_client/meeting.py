@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Final
 
 from kurir_billing.errors import RateCardError
 from kurir_billing.ratecard import OTHER, RateCard, open_rate_card
-from kurir_client import mailboxes
+from kurir_client import mailboxes, sessions
 from kurir_client.content import HELLO, Destination
 from kurir_client.errors import PeerError, RelayError, UsageError
+from kurir_client.healing import SEND_AGAIN_MOST
 from kurir_client.link import Link
 from kurir_client.outbox import queue
 from kurir_client.profile import Profile, check_name, clean_name
 from kurir_client.schema import Contact, Invite, Kind, Role, Status
 from kurir_crypto.errors import CryptoError
 from kurir_crypto.invite import InviteSecret
-from kurir_crypto.keys import OwnEcPreKey, OwnKemPreKey
+from kurir_crypto.restart import OneUseKeys
 from kurir_crypto.sealing import MailboxKey, week_of
-from kurir_crypto.session import Session, next_start
 from kurir_wire import codes, frames
 from kurir_wire.cards import (
     TIER_NONE,
@@ -32,15 +33,16 @@ from kurir_wire.cards import (
 from kurir_wire.codec import pack, unpack
 from kurir_wire.errors import ExpiredError, WireError
 from kurir_wire.gates import token_gate
-from kurir_wire.ids import MINUTE, BusinessId, MailboxId
+from kurir_wire.ids import DAY, HOUR, BusinessId, MailboxId
 from kurir_wire.limits import CARD_LIFE
 from kurir_wire.links import BusinessLink, InviteLink, pin_of
-from kurir_wire.prekeys import (
-    PREKEY_ONE_TIME,
-    PREKEY_SIGNED,
-    IdentityPublic,
-    PreKeyBundle,
-)
+from kurir_wire.prekeys import IdentityPublic
+
+CARD_AGE: Final = DAY
+"""Seconds after which the card of a business that is written to is fetched anew: it may have other
+keys, or have lost its sessions."""
+ASK_AGAIN: Final = HOUR
+"""Seconds between two such looks at one business: each takes one-time prekeys of it."""
 
 
 async def make_invite(profile: Profile, link: Link, label: str) -> InviteLink:
@@ -57,10 +59,12 @@ async def make_invite(profile: Profile, link: Link, label: str) -> InviteLink:
     token = secret.token()
     seal = secret.mailbox_key(week_of(now))
     made = mailboxes.plan(Role.INVITE, profile.relay_id, token_gate(token), token, seal, now)
-    blob = secret.seal_card(_person_card(profile, now))
     with profile.store.transaction():
+        keys = profile.store.new_one_use_keys(profile.identity, now // DAY)
+        prekey = keys.one_time.public.key_id
         profile.store.add_mailbox(made)
-        profile.store.add_invite(Invite(made.id, secret.value, label, now, False, False))
+        profile.store.add_invite(Invite(made.id, secret.value, label, now, False, False, prekey))
+    blob = secret.seal_card(_person_card(profile, keys, now))
     await mailboxes.create_new(profile, link)
     await link.one(lambda n: frames.PutCard(n, made.id, blob))
     with profile.store.transaction():
@@ -118,10 +122,8 @@ async def accept_invite(
                 sign_pk=identity.sign_pk,
                 identity=pack(identity),
             )
-        old = [Session.from_bytes(state) for state in store.sessions(contact.id)]
-        session = Session.initiate(profile.identity, card.bundle, next_start(old, now // MINUTE))
-        store.put_session(session.id, contact.id, session.to_bytes())
-        store.set_contact(contact.id, address=address, introduced=False)
+        sessions.start(store, profile.identity, contact.id, card.bundle, now)
+        store.set_contact(contact.id, address=address)
         if contact.own_mailbox is None:
             mailboxes.give(profile, contact, now)
         queue(store, contact.id, HELLO, "", now)
@@ -168,21 +170,34 @@ async def add_business(
 
 
 async def renew_cards(profile: Profile, link: Link) -> None:
-    """Fetch the cards anew that have expired, of businesses to which something waits to be sent.
+    """Fetch the cards anew of businesses to which something waits to be sent and whose card has
+    expired or is a day old, or with which no session may be sent on.
 
     What is wrong with a new card is told by the outbox, which does not send under the old one.
     """
     store, now = profile.store, profile.clock()
     addressed = store.addressed()
     for contact in store.contacts():
-        if contact.kind != Kind.BUSINESS or contact.id not in addressed or contact.card is None:
-            continue
-        if contact.business_id is None or unpack_card(contact.card).expires > now:
+        business_id = contact.business_id
+        if business_id is None or not _needs_card(contact, contact.id in addressed, now):
             continue
         with contextlib.suppress(PeerError):
-            answer, card = await _fetch_card(link, BusinessId(contact.business_id), now)
+            answer, card = await _fetch_card(link, BusinessId(business_id), now)
             with store.transaction():
                 _keep_card(profile, store.contact(contact.id), answer, card, now)
+        with store.transaction():
+            store.set_contact(contact.id, asked_at=now)
+
+
+def _needs_card(contact: Contact, waits: bool, now: int) -> bool:
+    if contact.kind != Kind.BUSINESS or contact.card is None:
+        return False
+    if waits and unpack_card(contact.card).expires <= now:
+        return True
+    if contact.asked_at is not None and 0 <= now - contact.asked_at < ASK_AGAIN:
+        return False
+    is_old = contact.card_at is None or not 0 <= now - contact.card_at < CARD_AGE
+    return contact.wants_session or (waits and is_old)
 
 
 async def _fetch_card(
@@ -211,12 +226,13 @@ async def _fetch_card(
 def _keep_card(
     profile: Profile, contact: Contact, answer: frames.BusinessIs, card: BusinessCard, now: int
 ) -> None:
-    """Inside the running transaction; starts a session if there is none.
+    """Inside the running transaction; starts a session if there is none that can be sent on.
 
     :raises PeerError: older than the one that is here
     """
     store, badge = profile.store, answer.badge
-    if contact.card is not None and unpack_card(contact.card).version > card.version:
+    former = None if contact.card is None else unpack_card(contact.card)
+    if former is not None and former.version > card.version:
         raise PeerError(
             f"the relay showed an older card of {contact.name} than it did before",
             "somebody may have restored an old database; ask its operator",
@@ -237,13 +253,33 @@ def _keep_card(
     store.set_contact(
         contact.id,
         card=answer.card,
+        card_at=now,
         legal_name=badge.legal_name if badge and certified else None,
         tier=badge.tier if badge and certified else TIER_NONE,
     )
-    if not store.sessions(contact.id):
-        bundle = card.bundle(answer.one_time, answer.kem)
-        session = Session.initiate(profile.identity, bundle, now // MINUTE)
-        store.put_session(session.id, contact.id, session.to_bytes())
+    best = sessions.to_send_on(store, contact.id, now)
+    lost = best is not None and best.started < card.sessions_from
+    # What the first messages of a session name has to be on the card under which they are sent.
+    renewed = former is not None and former.signed_prekey != card.signed_prekey
+    outdated = best is not None and not best.confirmed and renewed
+    if best is not None and not (lost or outdated or contact.wants_session):
+        return
+    bundle = card.bundle(answer.one_time, answer.kem)
+    sessions.start(store, profile.identity, contact.id, bundle, now, card.sessions_from)
+    if lost:
+        # A day, not a week as with people: what comes again opens a window for answers.
+        again = store.send_again(contact.id, now - DAY, SEND_AGAIN_MOST)
+        text = (
+            f"{contact.name} was restored from a copy and has lost the keys agreed with you; fresh "
+            "ones are used now. "
+        ) + (
+            "What you sent in the past day goes out again; older things may be missing there"
+            if again
+            else "What you sent before may be missing there"
+        )
+        store.add_note(contact.id, text, now)
+    if (lost or contact.wants_session) and contact.id not in store.addressed():
+        queue(store, contact.id, HELLO, "", now)  # until it comes they cannot write to us
 
 
 async def fetch_rate_card(profile: Profile, link: Link) -> RateCard:
@@ -261,18 +297,10 @@ async def fetch_rate_card(profile: Profile, link: Link) -> RateCard:
     return card
 
 
-def _person_card(profile: Profile, now: int) -> bytes:
+def _person_card(profile: Profile, keys: OneUseKeys, now: int) -> bytes:
     """A card whose prekeys are for one use, as the invite is."""
-    identity, store = profile.identity, profile.store
-    with store.transaction():
-        number = store.count_up("prekeys", 3)
-        signed = OwnEcPreKey.generate(identity, PREKEY_SIGNED, number)
-        one_time = OwnEcPreKey.generate(identity, PREKEY_ONE_TIME, number + 1)
-        kem = OwnKemPreKey.generate(identity, PREKEY_ONE_TIME, number + 2)
-        store.add_prekey("ec", PREKEY_SIGNED, number, signed.to_bytes())
-        store.add_prekey("ec", PREKEY_ONE_TIME, number + 1, one_time.to_bytes())
-        store.add_prekey("kem", PREKEY_ONE_TIME, number + 2, kem.to_bytes())
-    bundle = PreKeyBundle(identity.public, signed.public, kem.public, one_time.public)
+    identity = profile.identity
+    bundle = keys.bundle(identity.public)
     body = pack(PersonCard(profile.name, bundle, now, now + CARD_LIFE))
     return signed_card(body, identity.sign(person_card_message(body)))
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from kurir_client import inbox, mailboxes, outbox
+from kurir_client import business, healing, inbox, mailboxes, outbox
 from kurir_client.content import MAX_TEXT, TEXT
 from kurir_client.errors import OfflineError, PeerError, RelayError, UsageError
 from kurir_client.link import Link, open_link
@@ -51,7 +51,7 @@ class Messenger:
 
     :ivar profile: the unlocked home
     :ivar on_change: awaited after something arrived and was stored
-    :ivar on_connect: awaited at each connection, before mailboxes are opened
+    :ivar on_connect: awaited at each connection, after mailboxes were opened
     """
 
     profile: Profile
@@ -109,6 +109,10 @@ class Messenger:
         self._changed = True
         self._progress.set()
         return inner_id
+
+    def can_send(self, contact: Contact) -> bool:
+        """Whether there are keys to write to them; else what is queued waits for fresh ones."""
+        return bool(self.profile.store.live_sessions(contact.id))
 
     def unread(self) -> list[Message]:
         """What has not been shown yet, oldest first. Call :meth:`shown` for each that was."""
@@ -176,10 +180,12 @@ class Messenger:
                 if reading:
                     self._taker = asyncio.create_task(self._take_in(link))
                 try:
-                    if self.on_connect is not None:
-                        await self.on_connect(link)
                     if reading:
                         await self._open_live()
+                    if business.needs_card(profile):
+                        await business.keep_fresh(profile, link)
+                    if self.on_connect is not None:
+                        await self.on_connect(link)
                     yield link
                 finally:
                     taker, self._taker, self._link = self._taker, None, None
@@ -189,7 +195,7 @@ class Messenger:
                             await taker
 
     def _meet(self, link: Link) -> None:
-        """Remember the relay, and forget ids of envelopes that can no longer come."""
+        """Remember the relay, and forget ids and keys for what can no longer come."""
         store = self.profile.store
         with store.transaction():
             if self.profile.relay_pin is None:
@@ -197,6 +203,8 @@ class Messenger:
             if store.get("relay_id") is None:
                 store.put("relay_id", link.relay_id)
             store.forget_before(self.profile.clock() // DAY)
+            store.drop_retired_keys(self.profile.clock() // DAY)
+        business.renew_keys(self.profile)
 
     async def flush(self) -> None:
         """Send what waits, until nothing more can go now.
@@ -205,6 +213,7 @@ class Messenger:
         :raises RelayError: the relay asks to wait longer than a moment
         """
         profile = self.profile
+        healing.ask_all(profile.store, profile.clock())
         await renew_cards(profile, self.link)
         await self._renew_rates()
         slow: dict[int, outbox.Pause] = {}  # contacts that have to wait; the others go on

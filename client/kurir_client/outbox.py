@@ -15,7 +15,8 @@ from typing import Final
 from kurir_billing import charge as charges
 from kurir_billing.errors import BillingError
 from kurir_billing.kinds import REFUSAL_TEXT, RefusalCode
-from kurir_client.content import HELLO, Content, Destination, Intro, ReturnAddress
+from kurir_client import sessions
+from kurir_client.content import HELLO, RESTART, Content, Destination, Intro, ReturnAddress
 from kurir_client.engine import (
     AddressRoute,
     PaidRoute,
@@ -25,16 +26,17 @@ from kurir_client.engine import (
     make_grant,
     seal_paid,
     seal_personal,
+    seal_request,
     seal_to_business,
 )
 from kurir_client.errors import PeerError, RefusedError, RelayError
+from kurir_client.mail import NOT_SHOWN
 from kurir_client.profile import Profile
 from kurir_client.schema import Contact, Kind, Outgoing, Status
 from kurir_client.store import Store
 from kurir_client.terms import charge_terms
 from kurir_crypto.errors import CryptoError, MessageTooLongError
 from kurir_crypto.keys import SigningKeyPair
-from kurir_crypto.message import choose_session
 from kurir_crypto.sealing import MailboxKey
 from kurir_crypto.session import Session
 from kurir_wire import codes
@@ -110,7 +112,7 @@ def queue(
     elif store.message_sent(inner_id) is not None:
         return inner_id
     store.add_outgoing(contact_id, inner_id, kind, text, now, max_price)
-    if kind != HELLO:
+    if kind not in NOT_SHOWN:
         store.add_message(contact_id, inner_id, "out", text, now, Status.QUEUED)
     return inner_id
 
@@ -121,6 +123,7 @@ def prepare(profile: Profile, beacon: Beacon, now: int, slow: Collection[int] = 
     A contact whose next message cannot go holds back the later ones of that contact only.
 
     :param slow: contacts that the relay asked to leave alone for now
+    :raises ProfileError: the disk fails; nothing may leave
     """
     ready: list[Ready] = []
     size = 0
@@ -137,6 +140,8 @@ def prepare(profile: Profile, beacon: Beacon, now: int, slow: Collection[int] = 
             break
         size += len(item.submission.body)
         ready.append(item)
+    if ready:
+        profile.raise_mark()
     return ready
 
 
@@ -165,9 +170,13 @@ def answered(
         else:
             detail = result.detail if result else ""
             contact = store.contact(current.contact)
-            if code == codes.NO_MAILBOX and contact.kind == Kind.PERSON and not contact.introduced:
+            if code == codes.NO_MAILBOX and contact.kind == Kind.PERSON and _by_invite(contact):
                 detail = "the invite was used by somebody else, or withdrawn; ask for a new one"
             _give_up(store, current, detail or f"the relay answered {code}")
+            if current.kind == RESTART and code == codes.NO_MAILBOX:
+                # There is no other way to them: what waits for fresh keys would wait for ever.
+                for row in store.waiting_for(contact.id):
+                    _give_up(store, row, "their mailbox is gone; meet again by a new invite")
     return None
 
 
@@ -184,10 +193,18 @@ def _wired(profile: Profile, n: int, beacon: Beacon, now: int) -> Ready | None:
         contact = store.contact(row.contact)
         if contact.state != "active":
             return None
+        if row.kind == RESTART:
+            submission = _seal_request(profile, contact, now)
+            store.wire_outgoing(n, pack(submission), now)
+            store.set_contact(contact.id, asked_at=now)
+            return Ready(store.one_outgoing(n) or row, submission)
+        session = sessions.to_send_on(store, contact.id, now)
+        if session is None:
+            return None
         try:
             with store.savepoint():
-                sealed = _seal(profile, contact, row, beacon, now)
-                store.put_session(sealed.session.id, contact.id, sealed.session.to_bytes())
+                sealed = _seal(profile, contact, session, row, beacon, now)
+                sessions.sent_on(store, contact.id, sealed.session)
                 wire = pack(sealed.submission)
                 store.wire_outgoing(n, wire, now, sealed.charge_hash)
         except ExpiredError:
@@ -199,19 +216,26 @@ def _wired(profile: Profile, n: int, beacon: Beacon, now: int) -> Ready | None:
     return None if row is None else Ready(row, sealed.submission)
 
 
-def _seal(profile: Profile, contact: Contact, row: Outgoing, beacon: Beacon, now: int) -> Sealed:
-    store = profile.store
-    states = [Session.from_bytes(state) for state in store.sessions(contact.id)]
-    session = choose_session(states)
+def _seal_request(profile: Profile, contact: Contact, now: int) -> Submission:
+    keys = profile.store.new_one_use_keys(profile.identity, now // DAY)
+    return seal_request(profile.identity, keys, _to_person(contact), now)
+
+
+def _to_person(contact: Contact) -> PersonRoute:
+    there = _destination(contact)
+    key = MailboxKey(there.week, there.key)
+    return PersonRoute(MailboxId(there.mailbox_id), there.opening, key)
+
+
+def _seal(
+    profile: Profile, contact: Contact, session: Session, row: Outgoing, beacon: Beacon, now: int
+) -> Sealed:
     content = Content(
         row.kind, row.inner_id, row.seq, row.made_at, row.text, _intro(profile, contact)
     )
     match contact.kind:
         case Kind.PERSON:
-            there = _destination(contact)
-            key = MailboxKey(there.week, there.key)
-            route = PersonRoute(MailboxId(there.mailbox_id), there.opening, key)
-            return seal_personal(session, content, route, now)
+            return seal_personal(session, content, _to_person(contact), now)
         case Kind.BUSINESS:
             return _seal_to_business(profile, contact, content, session, beacon, now)
         case Kind.CUSTOMER:
@@ -233,8 +257,10 @@ def _seal_to_business(
         raise
     except WireError as error:
         raise PeerError(f"{error}; add {contact.name} again by its link") from error
-    read_key = SigningKeyPair.from_seed(own.read_seed)
-    grant = make_grant(profile.relay_id, card.business_id, MailboxId(own.id), read_key, beacon)
+    grant = None
+    if content.kind != HELLO:  # the window opens when the person writes, not when devices agree
+        read_key = SigningKeyPair.from_seed(own.read_seed)
+        grant = make_grant(profile.relay_id, card.business_id, MailboxId(own.id), read_key, beacon)
     full = Content(
         content.kind,
         content.inner_id,
@@ -346,9 +372,14 @@ def _can_seal_anew(profile: Profile, row: Outgoing, code: str) -> bool:
     return unpack(row.wire, Submission).mailbox_id != _destination(contact).mailbox_id
 
 
+def _by_invite(contact: Contact) -> bool:
+    """Whether the invite is all that we know of where to write."""
+    return contact.address is not None and _destination(contact).read_pk is None
+
+
 def _give_up(store: Store, row: Outgoing, why: str) -> None:
     store.drop_outgoing(row.n)
-    if row.kind == HELLO:
+    if row.kind in NOT_SHOWN:
         return
     store.set_message(row.inner_id, Status.FAILED)
     name = store.contact(row.contact).name

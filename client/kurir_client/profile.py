@@ -4,20 +4,31 @@
 
     HOME/vault       the store's random key, wrapped by argon2id of the passphrase
     HOME/store.db    everything else, in SQLCipher under that key
+
+and, where a copy of the folder does not take it along, a mark by which a copy is noticed
+(:mod:`.mark`).
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from kurir_client.clock import Clock, system_clock
 from kurir_client.errors import ProfileError, UsageError
+from kurir_client.files import write_private
+from kurir_client.mark import Mark, encryptions
+from kurir_client.prekeys import SIGNED_FOR_ONE_USE
+from kurir_client.restored import open_mark
 from kurir_client.store import Store
 from kurir_crypto import vault
-from kurir_crypto.errors import DamagedVaultError, VaultError, WrongPassphraseError
+from kurir_crypto.errors import (
+    DamagedStateError,
+    DamagedVaultError,
+    VaultError,
+    WrongPassphraseError,
+)
 from kurir_crypto.handshake import PreKeyStore
 from kurir_crypto.keys import IdentityKeyPair, OwnEcPreKey, OwnKemPreKey
 from kurir_crypto.session import Session
@@ -39,6 +50,7 @@ class Profile:
     store: Store
     identity: IdentityKeyPair
     clock: Clock
+    mark: Mark
     ca_file: str | None = None
 
     @classmethod
@@ -73,22 +85,28 @@ class Profile:
         file.unlink(missing_ok=True)  # of an attempt that ended before its vault was written
         store = Store.create(file, key)
         identity = IdentityKeyPair.generate()
-        with store.transaction():
-            store.put("identity", identity.to_bytes())
-            store.put("name", name.encode())
-            if seed is not None:
-                seed(store)
-        # The vault comes last: a home without it is none, and can be made again.
-        write_private(home / VAULT_FILE, header)
-        return cls(home, store, identity, clock)
+        try:
+            with store.transaction():
+                store.put("identity", identity.to_bytes())
+                store.put("name", name.encode())
+                mark = Mark.new(store)
+                if seed is not None:
+                    seed(store)
+            # The vault comes last: a home without it is none, and can be made again.
+            write_private(home / VAULT_FILE, header)
+        except BaseException:
+            store.close()
+            raise
+        return cls(home, store, identity, clock, mark)
 
     @classmethod
     def open(
         cls, home: Path, passphrase: str, clock: Clock = system_clock, ca_file: str | None = None
     ) -> Profile:
-        """Unlock a home.
+        """Unlock a home. One that is an old copy of itself, or was moved, agrees fresh keys with
+        everybody from now on (:mod:`.restored`).
 
-        :raises ProfileError: none here, wrong passphrase, or damaged
+        :raises ProfileError: none here, wrong passphrase, damaged, or its mark cannot be written
         """
         try:
             header = (home / VAULT_FILE).read_bytes()
@@ -107,12 +125,25 @@ class Profile:
         except (DamagedVaultError, VaultError) as error:
             raise ProfileError(f"the vault in {home} is damaged: {error}") from error
         store = Store.open(home / STORE_FILE, key)
-        identity = IdentityKeyPair.from_bytes(store.need("identity"))
-        return cls(home, store, identity, clock, ca_file)
+        try:
+            identity = IdentityKeyPair.from_bytes(store.need("identity"))
+            mark = open_mark(store, clock())
+        except BaseException:
+            store.close()
+            raise
+        return cls(home, store, identity, clock, mark, ca_file)
 
     def close(self) -> None:
         """Lock it again."""
         self.store.close()
+
+    def raise_mark(self) -> None:
+        """Note outside the home what was encrypted; to be called before any of it leaves.
+
+        :raises ProfileError: it cannot be written
+        """
+        with self.store.transaction():
+            self.mark.raise_to(encryptions(self.store))
 
     @property
     def name(self) -> str:
@@ -175,20 +206,25 @@ class Keyring:
         return self
 
     def session(self, session_id: bytes) -> Session | None:
-        """A session by its id."""
+        """A session by its id; None also if what is stored of it cannot be read."""
         row = self.store.session(session_id)
-        return None if row is None else Session.from_bytes(row[1])
+        if row is None:
+            return None
+        try:
+            return Session.from_bytes(row[1])
+        except DamagedStateError:
+            return None
 
     def known_sessions(self) -> Keyring:
-        """``in`` asks the store, which keeps every session."""
+        """``in`` asks the store, which remembers sessions after they were deleted."""
         return self
 
     def __contains__(self, session_id: object) -> bool:
-        return isinstance(session_id, bytes) and self.store.session(session_id) is not None
+        return isinstance(session_id, bytes) and self.store.knows_session(session_id)
 
     def signed_prekey(self, key_id: int) -> OwnEcPreKey | None:
-        """A rotating X25519 prekey."""
-        return self._ec(PREKEY_SIGNED, key_id)
+        """A rotating X25519 prekey, or one made for one use."""
+        return self._ec(PREKEY_SIGNED, key_id) or self._ec(SIGNED_FOR_ONE_USE, key_id)
 
     def one_time_prekey(self, key_id: int) -> OwnEcPreKey | None:
         """A one-time X25519 prekey."""
@@ -230,20 +266,3 @@ def clean_name(name: str) -> str:
     """A name that came from somebody else, made harmless for a terminal."""
     shown = "".join(character if character.isprintable() else "?" for character in name)
     return " ".join(shown.split())[:MAX_NAME] or "somebody"
-
-
-def write_private(file: Path, data: bytes) -> None:
-    """Write a file that only its owner reads, whole or not at all.
-
-    :raises ProfileError: the disk fails
-    """
-    partial = file.with_name(file.name + ".new")
-    try:
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        partial.replace(file)
-    except OSError as error:
-        raise ProfileError(f"cannot write {file}: {error.strerror}") from error

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 SCHEMA: Final = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -29,7 +29,10 @@ CREATE TABLE contact(
     introduced INTEGER NOT NULL DEFAULT 0,  -- they were heard where we asked them to write
     next_seq INTEGER NOT NULL DEFAULT 1,
     market TEXT,                     -- business: the market we claim; customer: theirs
-    permit BLOB                      -- customer: packed Grant with the latest window
+    permit BLOB,                     -- customer: packed Grant with the latest window
+    wants_session INTEGER NOT NULL DEFAULT 0,  -- no session here may be sent on: start afresh
+    asked_at INTEGER,                -- second at which we last asked for a fresh session
+    card_at INTEGER                  -- business: second at which its card was fetched
 );
 CREATE TABLE mailbox(
     id BLOB PRIMARY KEY,
@@ -48,19 +51,32 @@ CREATE TABLE invite(
     label TEXT NOT NULL,
     made_at INTEGER NOT NULL,
     posted INTEGER NOT NULL DEFAULT 0,  -- its card is at the relay
-    used INTEGER NOT NULL DEFAULT 0
+    used INTEGER NOT NULL DEFAULT 0,
+    prekey INTEGER                   -- id of the one-time X25519 prekey on its card
 ) WITHOUT ROWID;
 CREATE TABLE prekey(
     family TEXT NOT NULL,            -- ec, kem
-    kind INTEGER NOT NULL,
+    kind INTEGER NOT NULL,           -- as on the wire; 3: a signed one, for one use
     key_id INTEGER NOT NULL,
     secret BLOB NOT NULL,
+    retired_on INTEGER,              -- day on which it was replaced, or handed out for one use
     PRIMARY KEY(family, kind, key_id)
 ) WITHOUT ROWID;
+CREATE TABLE envelope_key(
+    n INTEGER PRIMARY KEY,           -- the greatest is the one in use
+    secret BLOB NOT NULL,
+    made_on INTEGER NOT NULL,        -- day
+    retired_on INTEGER               -- day on which it was replaced
+);
 CREATE TABLE session(
     id BLOB PRIMARY KEY,
     contact INTEGER NOT NULL REFERENCES contact(id),
-    state BLOB NOT NULL
+    state BLOB NOT NULL,
+    archived INTEGER NOT NULL DEFAULT 0     -- for receiving only: it came from an old copy
+) WITHOUT ROWID;
+CREATE TABLE former_session(         -- ids against replayed first messages
+    id BLOB PRIMARY KEY,
+    deleted_on INTEGER NOT NULL      -- day
 ) WITHOUT ROWID;
 CREATE INDEX session_contact ON session(contact);
 CREATE TABLE outbox(
@@ -106,6 +122,31 @@ CREATE TABLE charge(
     settled_day INTEGER
 ) WITHOUT ROWID;
 """
+
+
+MIGRATIONS: Final = {
+    # Sessions of version 1 had no post-quantum ratchet: each contact gets a fresh one. It did not
+    # note when a key was made: all that there are count as replaced today.
+    1: """
+ALTER TABLE contact ADD COLUMN wants_session INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE contact ADD COLUMN asked_at INTEGER;
+ALTER TABLE contact ADD COLUMN card_at INTEGER;
+ALTER TABLE prekey ADD COLUMN retired_on INTEGER;
+ALTER TABLE invite ADD COLUMN prekey INTEGER;
+UPDATE prekey SET retired_on = CAST(strftime('%s', 'now') AS INTEGER) / 86400;
+CREATE TABLE envelope_key(
+    n INTEGER PRIMARY KEY, secret BLOB NOT NULL, made_on INTEGER NOT NULL, retired_on INTEGER
+);
+INSERT INTO envelope_key(secret, made_on) SELECT value, 0 FROM meta WHERE key = 'envelope_key';
+DELETE FROM meta WHERE key = 'envelope_key';
+DELETE FROM session;
+ALTER TABLE session ADD COLUMN archived INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE former_session(id BLOB PRIMARY KEY, deleted_on INTEGER NOT NULL) WITHOUT ROWID;
+UPDATE contact SET wants_session = 1;
+UPDATE outbox SET wire = NULL, wired_at = NULL WHERE charge_hash IS NULL;
+""",
+}
+"""What brings a database of a version to the next one; applied in order, in one transaction."""
 
 
 class Kind(StrEnum):
@@ -156,6 +197,9 @@ class Contact:
     next_seq: int
     market: str | None
     permit: bytes | None = field(repr=False)
+    wants_session: bool
+    asked_at: int | None
+    card_at: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +227,7 @@ class Invite:
     made_at: int
     posted: bool
     used: bool
+    prekey: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,15 @@
-"""Contacts, mailboxes, invites, prekeys and sessions; with the mail, all that a profile stores."""
+"""Contacts, mailboxes, invites and sessions; with the mail and our own prekeys, all that a profile
+stores.
+"""
 
 from __future__ import annotations
 
 from kurir_client.mail import MailRows
+from kurir_client.prekeys import KeyRows
 from kurir_client.schema import Contact, Invite, Kind, Mailbox
 
 
-class Store(MailRows):
+class Store(MailRows, KeyRows):
     """A profile's database."""
 
     # contacts
@@ -99,52 +102,71 @@ class Store(MailRows):
         """All that were handed out and are not used yet."""
         return self._rows(Invite, "WHERE used = 0 AND posted = 1 ORDER BY made_at")
 
+    def invite_with(self, prekey: int) -> Invite | None:
+        """The unused invite on whose card this one-time prekey stands."""
+        return next(iter(self._rows(Invite, "WHERE prekey = ? AND used = 0", prekey)), None)
+
     def set_invite(self, mailbox_id: bytes, *, posted: bool = True, used: bool = False) -> None:
         """Its card was left at the relay, or somebody accepted it."""
         self._run(
             "UPDATE invite SET posted = ?, used = ? WHERE mailbox = ?", posted, used, mailbox_id
         )
 
-    # prekeys and sessions
-
-    def add_prekey(self, family: str, kind: int, key_id: int, secret: bytes) -> None:
-        """A prekey of ours."""
-        self._run("INSERT INTO prekey VALUES (?, ?, ?, ?)", family, kind, key_id, secret)
-
-    def prekey(self, family: str, kind: int, key_id: int) -> bytes | None:
-        """Its secret bytes."""
-        row = self._maybe(
-            "SELECT secret FROM prekey WHERE family = ? AND kind = ? AND key_id = ?",
-            family,
-            kind,
-            key_id,
-        )
-        return None if row is None else bytes(row[0])
-
-    def count_prekeys(self, family: str, kind: int) -> int:
-        """How many are left."""
-        query = "SELECT count(*) FROM prekey WHERE family = ? AND kind = ?"
-        return int(self._one(query, family, kind)[0])
-
-    def drop_prekey(self, family: str, kind: int, key_id: int) -> None:
-        """It was used; it is gone for good."""
-        self._run(
-            "DELETE FROM prekey WHERE family = ? AND kind = ? AND key_id = ?", family, kind, key_id
-        )
+    # sessions
 
     def put_session(self, session_id: bytes, contact: int, state: bytes) -> None:
         """Store a session's new state."""
-        self._run("INSERT OR REPLACE INTO session VALUES (?, ?, ?)", session_id, contact, state)
+        self._run(
+            "INSERT INTO session(id, contact, state) VALUES (?, ?, ?) "
+            "ON CONFLICT(id) DO UPDATE SET state = excluded.state",
+            session_id,
+            contact,
+            state,
+        )
 
     def session(self, session_id: bytes) -> tuple[int, bytes] | None:
         """Contact and state of a session."""
         row = self._maybe("SELECT contact, state FROM session WHERE id = ?", session_id)
         return None if row is None else (int(row[0]), bytes(row[1]))
 
-    def sessions(self, contact: int) -> list[bytes]:
-        """The states of all sessions with a contact."""
-        rows = self._all("SELECT state FROM session WHERE contact = ? ORDER BY id", contact)
-        return [bytes(row[0]) for row in rows]
+    def sessions(self, contact: int, *, to_send_on: bool = False) -> list[bytes]:
+        """The states of all sessions with a contact, or only of those that may be sent on."""
+        query = "SELECT state FROM session WHERE contact = ? AND archived <= ? ORDER BY id"
+        return [bytes(row[0]) for row in self._all(query, contact, 0 if to_send_on else 1)]
+
+    def live_sessions(self, contact: int) -> list[tuple[bytes, bytes]]:
+        """Id and state of each session with a contact that may be sent on."""
+        query = "SELECT id, state FROM session WHERE contact = ? AND archived = 0 ORDER BY id"
+        return [(bytes(row[0]), bytes(row[1])) for row in self._all(query, contact)]
+
+    def archive_sessions(self, contact: int | None = None) -> None:
+        """Keep the sessions with a contact, or with everybody, for receiving only."""
+        self._run("UPDATE session SET archived = 1 WHERE ?1 IS NULL OR contact = ?1", contact)
+
+    def archive_session(self, session_id: bytes) -> None:
+        """Keep one session for receiving only."""
+        self._run("UPDATE session SET archived = 1 WHERE id = ?", session_id)
+
+    def delete_session(self, session_id: bytes, day: int) -> None:
+        """Delete a session, and remember its id."""
+        self._run("DELETE FROM session WHERE id = ?", session_id)
+        self._run("INSERT OR REPLACE INTO former_session VALUES (?, ?)", session_id, day)
+
+    def knows_session(self, session_id: bytes) -> bool:
+        """Whether there is or was such a session."""
+        query = (
+            "SELECT 1 FROM session WHERE id = ?1 UNION ALL "
+            "SELECT 1 FROM former_session WHERE id = ?1"
+        )
+        return self._maybe(query, session_id) is not None
+
+    def want_sessions(self) -> int:
+        """No session that there is may be sent on.
+
+        :returns: with how many contacts fresh ones are to be agreed
+        """
+        self._run("UPDATE contact SET wants_session = 1, asked_at = NULL")
+        return int(self._one("SELECT count(*) FROM contact WHERE state = 'active'")[0])
 
     def drop_sessions(self, contact: int) -> None:
         """Their keys are no longer trusted: what waits will be encrypted anew."""

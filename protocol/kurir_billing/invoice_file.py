@@ -12,6 +12,7 @@ import base64
 import binascii
 import json
 import re
+from collections import Counter
 from datetime import date
 from enum import IntEnum
 from typing import Any, Final, TypeVar
@@ -195,9 +196,9 @@ class _Object:
             raise InvoiceError(where or "file", "is not a JSON object")
         self._fields: dict[str, Any] = dict(value)
         if len(self._fields) != len(value):
-            names = [name for name, _ in value]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise self.fault(twice[:40], "stands there twice")
+            counts = Counter(name for name, _ in value)
+            twice = next(name for name, count in counts.items() if count > 1)
+            raise self.fault(_name(twice), "stands there twice")
 
     def fault(self, name: str | None, what: str) -> InvoiceError:
         """The error for a field (``None``: for the whole object)."""
@@ -208,7 +209,7 @@ class _Object:
     def finish(self) -> None:
         """All fields must have been taken."""
         for name in self._fields:
-            raise self.fault(name[:40], "is not a field of an invoice")
+            raise self.fault(_name(name), "is not a field of an invoice")
 
     def _take(self, name: str) -> Any:
         try:
@@ -285,6 +286,11 @@ class _Object:
         if not isinstance(value, list) or isinstance(value, _Pairs):
             raise self.fault(name, "is not a list")
         return value
+
+
+def _name(name: str) -> str:
+    """A field's name for an error: short, and escaped if a terminal could not show it."""
+    return name[:40] if name[:40].isprintable() else ascii(name[:40])
 
 
 def _base64(data: bytes) -> str:

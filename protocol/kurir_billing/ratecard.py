@@ -26,6 +26,9 @@ from kurir_wire.signing import message_to_sign, verify
 OTHER: Final = "OTHER"
 """The market of everybody whose own market has no price."""
 
+_MAX_SHOWN: Final = 200
+"""Characters that an error repeats."""
+
 MicroUsd = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 MarketCode = Annotated[str, Meta(pattern=r"^[A-Z0-9]{2,8}\Z")]
 CountryCode = Annotated[str, Meta(pattern=r"^[A-Z]{2}\Z")]
@@ -79,9 +82,12 @@ def parse(body: bytes) -> RateCard:
     try:
         card = msgspec.json.decode(body, type=RateCard)
     except (msgspec.MsgspecError, UnicodeError) as error:
-        raise RateCardError(f"not a rate card: {error}") from error
+        # The text may quote a field's name, and a card comes from elsewhere.
+        text = str(error)
+        shown = text if text.isprintable() and len(text) <= _MAX_SHOWN else "an unknown field"
+        raise RateCardError(f"not a rate card: {shown}") from error
     if card.currency != "USD":
-        raise RateCardError(f"the currency is USD, not {card.currency!r}")
+        raise RateCardError(f"the currency is USD, not {card.currency[:8]!r}")
     if OTHER not in card.markets:
         raise RateCardError(f"there is no price for the market {OTHER}")
     countries = [country for rates in card.markets.values() for country in rates.countries]

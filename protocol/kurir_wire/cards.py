@@ -13,7 +13,17 @@ from msgspec import Meta, Struct
 
 from kurir_wire.codec import pack, unpack
 from kurir_wire.errors import ExpiredError, MalformedError
-from kurir_wire.ids import BusinessId, Hash, MailboxId, RelayId, business_id_of, digest, u8, u64
+from kurir_wire.ids import (
+    MINUTE,
+    BusinessId,
+    Hash,
+    MailboxId,
+    RelayId,
+    business_id_of,
+    digest,
+    u8,
+    u64,
+)
 from kurir_wire.limits import CARD_LIFE, CLOCK_SKEW, MAX_CARD, MAX_NAME
 from kurir_wire.prekeys import (
     PREKEY_LAST_RESORT,
@@ -53,7 +63,11 @@ class Signed(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 
 
 class BusinessCard(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The public card of a business, signed by its root key. Versions never roll back."""
+    """The public card of a business, signed by its root key. Versions never roll back.
+
+    :ivar sessions_from: unix minute; the business has lost the sessions that started before it.
+        0: none
+    """
 
     version: U32
     relay_id: Bytes32
@@ -66,6 +80,7 @@ class BusinessCard(Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     last_resort: KemPreKey
     issued: U63
     expires: U63
+    sessions_from: U32 = 0
 
     @property
     def business_id(self) -> BusinessId:
@@ -182,6 +197,9 @@ def open_business_card(data: bytes, now: int) -> BusinessCard:
     card.bundle().verify()
     check_name(card.name, "the business card")
     check_times(card.issued, card.expires, now, "the business card")
+    if card.sessions_from * MINUTE > card.issued + CLOCK_SKEW:
+        # Sessions are started from then on, and one of the future would win over all later ones.
+        raise MalformedError("the business card says that sessions are lost that cannot be yet")
     return card
 
 

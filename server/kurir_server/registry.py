@@ -75,7 +75,7 @@ class Registry:
         if refusal is not None:
             return refusal
         if stored is None or stored.card != request.card:
-            if stored is not None and _card_of(stored).identity != card.identity:
+            if stored is not None and _ends_prekeys(_card_of(stored), card):
                 rows.drop_prekeys(stored.id)
             rows.put_business(
                 card.business_id, card.version, request.card, card.expires, DEFAULT_TARIFF
@@ -208,6 +208,16 @@ class Registry:
         leaves = (open_leaf(leaf) for leaf in rows.leaves_of_days(business_id, first, through))
         head = head_for(business_id, month, through, leaves, self._keys.relay_id)
         return InvoiceIs(n, packed_head(self._keys.invoice(head)))
+
+
+def _ends_prekeys(old: BusinessCard, new: BusinessCard) -> bool:
+    """Whether the one-time prekeys left under ``old`` may be of no use under ``new``: signed by
+    another identity, lost by the business, or of an earlier rotation, whose keys it deletes."""
+    return (old.identity, old.signed_prekey, old.sessions_from) != (
+        new.identity,
+        new.signed_prekey,
+        new.sessions_from,
+    )
 
 
 def _card_of(business: Business) -> BusinessCard:

@@ -12,25 +12,22 @@ from kurir_billing.ratecard import (
     rate_card_message,
     signed_rate_card,
 )
-from kurir_client import business, inbox, mailboxes, outbox
+from kurir_client import business_keys, inbox, mailboxes, outbox
 from kurir_client.cli.people import QUICK_COST
 from kurir_client.content import HELLO, Destination
 from kurir_client.outbox import Ready
 from kurir_client.profile import Profile
 from kurir_client.schema import Contact, Kind, Role
-from kurir_crypto.keys import OwnEcPreKey, OwnKemPreKey, SigningKeyPair
-from kurir_crypto.sealing import EnvelopeKeyPair, MailboxKey, week_of
+from kurir_crypto.keys import SigningKeyPair
+from kurir_crypto.sealing import MailboxKey, week_of
 from kurir_crypto.session import Session
 from kurir_wire.beacons import Beacon, beacon_message
-from kurir_wire.cards import BusinessCard, Signed, business_card_message, signed_card
+from kurir_wire.cards import BusinessCard, Signed
 from kurir_wire.codec import pack, unpack
 from kurir_wire.frames import Ack, Delivery, Label
 from kurir_wire.gates import token_gate
-from kurir_wire.ids import MINUTE, RelayId, relay_id_of
-from kurir_wire.limits import CARD_LIFE
+from kurir_wire.ids import DAY, MINUTE, MailboxId, RelayId, relay_id_of
 from kurir_wire.prekeys import (
-    PREKEY_ONE_TIME,
-    PREKEY_SIGNED,
     PreKeyBundle,
 )
 from kurir_wire.relaycert import RelayCert
@@ -158,7 +155,7 @@ class Pair:
         rates = canonical(bundled())
         signature = self.relay.operator.sign(rate_card_message(self.relay.id, rates))
         with shop.transaction():
-            business._make_keys(self.bob, now)
+            business_keys.make(self.bob, now)
             shop.put("rate_card", signed_rate_card(rates, signature))
             address = mailboxes.plan(
                 Role.ADDRESS,
@@ -169,7 +166,7 @@ class Pair:
                 now,
             )
             shop.add_mailbox(address)
-        card = self._card(address.id)
+        card = self.card(address.id)
         lane = unpack(shop.need("lane"), Lane)
         with self.alice.store.transaction():
             contact = self.alice.store.add_contact(
@@ -179,6 +176,7 @@ class Pair:
                 sign_pk=self.bob.identity.public.sign_pk,
                 identity=pack(self.bob.identity.public),
                 card=card,
+                card_at=now,
                 market="ID",
             )
             opened = unpack(unpack_signed(card), BusinessCard)
@@ -189,29 +187,9 @@ class Pair:
         self.carry(self.alice, self.bob)
         return self.alice.store.contacts()[0], self.bob.store.contacts()[0]
 
-    def _card(self, address: bytes) -> bytes:
-        shop, now = self.bob.store, self.clock.now
-        root = SigningKeyPair.from_seed(shop.need("business_root"))
-        ec, kem = shop.prekey("ec", 0, 1), shop.prekey("kem", 2, 1)
-        envelope = shop.need("envelope_key")
-        assert ec is not None
-        assert kem is not None
-        body = pack(
-            BusinessCard(
-                1,
-                self.relay.id,
-                root.public,
-                "Shop",
-                address,
-                EnvelopeKeyPair.from_bytes(envelope).public,
-                self.bob.identity.public,
-                OwnEcPreKey.from_bytes(ec).public,
-                OwnKemPreKey.from_bytes(kem).public,
-                now,
-                now + CARD_LIFE,
-            )
-        )
-        return signed_card(body, root.sign(business_card_message(body)))
+    def card(self, address: bytes) -> bytes:
+        """A new card of the shop."""
+        return business_keys.make_card(self.bob, MailboxId(address), self.clock.now)
 
 
 def unpack_signed(card: bytes) -> bytes:
@@ -219,12 +197,6 @@ def unpack_signed(card: bytes) -> bytes:
 
 
 def prekeys(profile: Profile) -> PreKeyBundle:
-    """One-time prekeys of both kinds, kept in the store."""
-    identity, store = profile.identity, profile.store
-    signed = OwnEcPreKey.generate(identity, PREKEY_SIGNED, 1)
-    one_time = OwnEcPreKey.generate(identity, PREKEY_ONE_TIME, 2)
-    kem = OwnKemPreKey.generate(identity, PREKEY_ONE_TIME, 3)
-    store.add_prekey("ec", PREKEY_SIGNED, 1, signed.to_bytes())
-    store.add_prekey("ec", PREKEY_ONE_TIME, 2, one_time.to_bytes())
-    store.add_prekey("kem", PREKEY_ONE_TIME, 3, kem.to_bytes())
-    return PreKeyBundle(identity.public, signed.public, kem.public, one_time.public)
+    """Prekeys for one use, kept in the store."""
+    keys = profile.store.new_one_use_keys(profile.identity, profile.clock() // DAY)
+    return keys.bundle(profile.identity.public)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from kurir_billing.charge import open_lane
 from kurir_billing.ratecard import bundled, canonical, rate_card_message, signed_rate_card
 from kurir_client import business, meeting
 from kurir_client.errors import PeerError, UsageError
@@ -16,10 +15,9 @@ from kurir_client.schema import Kind, Status
 from kurir_wire import frames
 from kurir_wire.codec import pack
 from kurir_wire.ids import DAY, BusinessId
-from kurir_wire.limits import MAX_PREKEYS
 from kurir_wire.links import BusinessLink, InviteLink, RelayAddress, pin_of
-from tests.client.fake_link import FakeLink, results
-from tests.client.pair import START, Pair
+from tests.client.fake_link import FakeLink
+from tests.client.pair import Pair
 
 RELAY = RelayAddress("localhost", 7474, tls=False)
 
@@ -51,6 +49,27 @@ async def test_a_link_that_is_added_twice_makes_one_session_and_messages_arrive(
     assert shown == ["Bob accepted your invite", "hello"]
 
 
+async def test_an_invite_is_used_up_whichever_way_its_acceptance_comes(pair: Pair) -> None:
+    """Bob hears where Alice reads now between accepting her second invite and answering it."""
+    met, _ = pair.befriend()
+    made, card = await invite(pair)
+    link: Any = FakeLink(
+        pair, lambda asked: frames.CardIs(1, card) if isinstance(asked, frames.GetCard) else None
+    )
+    known = pair.bob.store.contact_by_key(pair.alice.identity.public.sign_pk)
+    assert known is not None
+    await meeting.accept_invite(pair.bob, link, made, None)
+    with pair.bob.store.transaction():
+        pair.bob.store.set_contact(known.id, address=known.address)
+    (ready,) = pair.prepare(pair.bob)
+    assert ready.submission.mailbox_id != made.mailbox_id
+    pair.deliver(ready, pair.alice)
+    assert pair.alice.store.invites() == []
+    mailbox = pair.alice.store.mailbox(made.mailbox_id)
+    assert mailbox is not None
+    assert mailbox.contact == met.id
+
+
 def directory(pair: Pair, card: bytes) -> FakeLink:
     rates = canonical(bundled())
     signature = pair.relay.operator.sign(rate_card_message(pair.relay.id, rates))
@@ -74,7 +93,7 @@ async def test_a_business_whose_key_is_a_persons_or_our_own_is_refused_in_words(
     pair: Pair,
 ) -> None:
     pair.open_shop()
-    link: Any = directory(pair, pair._card(bytes(32)))
+    link: Any = directory(pair, pair.card(bytes(32)))
     with pytest.raises(UsageError, match="your own"):
         await meeting.add_business(pair.bob, link, link_of(pair, pair.bob), None, None)
     store = pair.alice.store
@@ -89,7 +108,7 @@ async def test_an_expired_card_is_fetched_anew_and_the_message_goes(pair: Pair) 
     to_shop, _ = pair.open_shop()
     (address,) = [item.id for item in pair.bob.store.mailboxes("new") if item.role == "address"]
     pair.clock.now += 31 * DAY
-    link: Any = directory(pair, pair._card(address))
+    link: Any = directory(pair, pair.card(address))
     await meeting.renew_cards(pair.alice, link)
     assert link.asked == []  # nothing waits: the relay need not know who our businesses are
     with pair.alice.store.transaction():
@@ -107,37 +126,10 @@ async def test_a_new_card_with_another_key_pauses_sending_and_says_so(pair: Pair
         pair.alice.store.set_contact(to_shop.id, identity=other)
         queue(pair.alice.store, to_shop.id, 1, "again", pair.clock.now)
     pair.clock.now += 31 * DAY
-    link: Any = directory(pair, pair._card(bytes(32)))
+    link: Any = directory(pair, pair.card(bytes(32)))
     await meeting.renew_cards(pair.alice, link)
     assert pair.alice.store.contact(to_shop.id).state == "changed"
     assert pair.prepare(pair.alice) == []
     note = pair.alice.store.unread()[-1]
     assert (note.direction, note.status) == ("note", Status.UNREAD)
     assert "another key" in note.text
-
-
-@pytest.mark.parametrize(("there", "sent"), [(0, 20), (13, 7), (20, 0), (90, 0)])
-async def test_prekeys_are_refilled_by_what_the_relay_has_left(
-    pair: Pair, there: int, sent: int
-) -> None:
-    pair.open_shop()
-    left = frames.Result("ok", left=MAX_PREKEYS - there)
-    link: Any = FakeLink(pair, lambda _: results(left))
-    for _ in range(2):  # what was handed out and never used is replaced as well
-        link.asked.clear()
-        await business._refill(pair.bob, link)
-        full = [item for item in link.of(frames.PutPreKeys) if item.ec]
-        assert [(len(item.ec), len(item.kem)) for item in full] == ([(sent, sent)] if sent else [])
-
-
-def test_a_lane_is_certified_again_before_it_expires(pair: Pair) -> None:
-    pair.open_shop()
-    before = pair.bob.store.need("lane")
-    pair.clock.now += business.LANE_LIFE - business.RENEW_BEFORE
-    business._renew_lane(pair.bob, pair.clock.now)
-    assert pair.bob.store.need("lane") == before
-    pair.clock.now += 1
-    business._renew_lane(pair.bob, pair.clock.now)
-    pair.clock.now += business.LANE_LIFE - 1
-    lane = open_lane(pair.bob.store.need("lane"), pair.clock.now)
-    assert lane.lane_pk == open_lane(before, START).lane_pk

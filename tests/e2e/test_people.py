@@ -76,7 +76,9 @@ def test_offline_half_of_the_time_and_killed_in_the_middle(
                 first = _next_text(process)
                 process.kill()  # in the middle: some are on the screen, some are not
                 shown.append(first)
-                shown += _texts(process.communicate()[0])
+                assert process.stdout is not None
+                # Not communicate(), which leaves out what readline() has buffered.
+                shown += _texts(process.stdout.read())
             shown += bob.texts()
     shown += bob.texts()
     # A kill between printing and noting it may show one message again; it never loses one.

@@ -27,7 +27,7 @@ from kurir_wire.cards import (
 from kurir_wire.codec import pack
 from kurir_wire.errors import ExpiredError, MalformedError, SignatureError, TooLargeError
 from kurir_wire.gates import MARKET_BYTES, OPEN_GATE, opens, padded, payer_gate, token_gate
-from kurir_wire.ids import DAY, BusinessId, Hash
+from kurir_wire.ids import DAY, MINUTE, BusinessId, Hash
 from kurir_wire.limits import CARD_LIFE, CLOCK_SKEW, MAX_CARD
 from kurir_wire.prekeys import (
     KEM_PUBLIC_BYTES,
@@ -259,12 +259,28 @@ def test_size_of_a_card() -> None:
 
 def test_additional_fields_are_refused() -> None:
     body = pack(CARD)
-    assert body[0] == 0x9B
-    longer = b"\x9c" + body[1:] + b"\xc0"
+    assert body[0] == 0x9C
+    longer = b"\x9d" + body[1:] + b"\xc0"
     with pytest.raises(MalformedError):
         open_business_card(
             signed_card(longer, sign(BUSINESS.root, business_card_message(longer))), NOW
         )
+
+
+def test_lost_sessions_are_of_the_past() -> None:
+    latest = (CARD.issued + CLOCK_SKEW) // MINUTE
+    for minute in (0, 1, latest):
+        assert open_changed(sessions_from=minute).sessions_from == minute
+    for minute in (latest + 1, 0xFFFF_FFFF):
+        with pytest.raises(MalformedError):
+            open_changed(sessions_from=minute)
+
+
+def test_a_card_that_does_not_speak_of_sessions_has_lost_none() -> None:
+    body = pack(CARD)
+    shorter = b"\x9b" + body[1:-1]
+    signature = sign(BUSINESS.root, business_card_message(shorter))
+    assert open_business_card(signed_card(shorter, signature), NOW) == CARD
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ from kurir_billing.errors import EvidenceError
 from kurir_billing.kinds import Category, Class, RefusalCode
 from kurir_billing.leaf import Leaf, open_leaf, packed_leaf
 from kurir_wire.codec import pack
-from kurir_wire.errors import MalformedError, SignatureError
+from kurir_wire.errors import MalformedError, SignatureError, TooLargeError
 from kurir_wire.frames import Label
 from kurir_wire.ids import NO_HASH, EnvelopeId, Hash, MailboxId, RelayId
 from tests.protocol.anything import any_of
@@ -221,6 +221,29 @@ def test_layouts() -> None:
     assert h("charge", *fields) == NAME
     assert hashlib.sha256(charge_message(*fields)).digest() == NAME
     assert lock_of(b32("secret")) == h("lock", b32("secret"))
+    assert Quote(line).hash(RELAY.id, BUSINESS.id) == h("quote", line_hash)
+
+
+def test_what_the_relay_keeps_until_settlement() -> None:
+    kept = CHARGE.without_evidence()
+    # Enough for the label and the leaf, and nothing that tells when the customer wrote.
+    blanked = {
+        "opening": NO_HASH,
+        "private_salt": NO_HASH,
+        "fresh_salt": NO_HASH,
+        "beacon_minute": 0,
+        "beacon_nonce": bytes(16),
+        "lane_seq": 0,
+        "grant": None,
+    }
+    for name in Charge.__struct_fields__:
+        assert getattr(kept, name) == blanked.get(name, getattr(CHARGE, name)), name
+    assert open_charge(packed(kept)) == kept
+    assert kept.label() == CHARGE.label()
+    leaf = Leaf.settle(kept, private_hash(CHARGE, ENVELOPE), b32("charge secret"), TODAY)
+    leaf.check_signature(RELAY.id)
+    leaf.check_settlement()
+    assert leaf.charge_hash(RELAY.id) == NAME
 
 
 @pytest.mark.parametrize("field", Label.__struct_fields__)
@@ -288,6 +311,20 @@ def test_any_bytes(data: bytes) -> None:
             read(data)
     with pytest.raises(EvidenceError):
         open_lane(data, NOW)
+
+
+def test_what_is_too_long_is_not_looked_at() -> None:
+    readers: list[Callable[[bytes], object]] = [open_charge, open_leaf, open_receipt, open_refusal]
+    for read in readers:
+        with pytest.raises(TooLargeError, match="2049 bytes where at most 2048"):
+            read(bytes(2_049))
+        with pytest.raises(MalformedError) as caught:
+            read(bytes(2_048))
+        assert not isinstance(caught.value, TooLargeError)
+    with pytest.raises(EvidenceError, match="2049 bytes where at most 2048"):
+        open_lane(bytes(2_049), NOW)
+    with pytest.raises(EvidenceError, match=r"not a lane: (?!.*at most)"):
+        open_lane(bytes(2_048), NOW)
 
 
 @given(any_of(Charge))

@@ -29,13 +29,15 @@ from kurir_billing.invoice import (
 from kurir_billing.kinds import Class
 from kurir_billing.leaf import Leaf
 from kurir_billing.ratecard import (
+    RateCard,
     bundled,
     canonical,
     rate_card_hash,
     rate_card_message,
     signed_rate_card,
 )
-from kurir_wire.errors import MalformedError, SignatureError
+from kurir_billing.tariffs import TARIFFS, Facts, Price
+from kurir_wire.errors import MalformedError, SignatureError, TooLargeError
 from kurir_wire.ids import DAY, NO_HASH
 from tests.protocol.make import (
     NOW,
@@ -375,6 +377,15 @@ def test_a_head_signed_by_the_wrong_key(signer: Any) -> None:
     assert fault(relay_with(LEAVES, signer=signer)).where == "signature"
 
 
+def test_a_changed_signature_of_the_head_is_named_last() -> None:
+    # A line that is at fault says more than a signature that holds for nothing.
+    broken = replace(INVOICE, head=structs.replace(INVOICE.head, signature=bytes(64)))
+    found = fault(broken)
+    assert (found.where, found.what) == ("signature", "the invoice: the signature does not match")
+    unreported = replace(RECORDS, settled=list(RECORDS.settled)[1:])
+    assert fault(broken, unreported).where == "line 1"
+
+
 def test_an_edited_span_of_an_empty_invoice() -> None:
     # On the first of a month nothing is settled yet: the last day counted is in the month before.
     empty = relay_with([], through=TODAY - 15)
@@ -386,6 +397,19 @@ def test_an_edited_span_of_an_empty_invoice() -> None:
     for month in (202600, 202613, 2**32 - 1, 0):
         head = structs.replace(empty.head, month=month)
         assert fault(replace(empty, head=head), records).where in ("month", "signature")
+
+
+def test_hashes_are_shown_in_hex() -> None:
+    other = b32("x")
+    head = structs.replace(INVOICE.head, lines_hash=other)
+    found = fault(replace(INVOICE, head=head))
+    assert found.where == "lines_hash"
+    true = INVOICE.head.lines_hash.hex()
+    assert found.what == f"says {other.hex()} where the relay signed {true}"
+    found = fault(file_with(with_line(2, rate_card=other)))
+    assert (
+        found.what == f"rate_card says {other.hex()} where you signed {make_line().rate_card.hex()}"
+    )
 
 
 def test_another_legal_name() -> None:
@@ -413,6 +437,18 @@ def test_records_of_another() -> None:
 
 
 # Rate cards
+
+
+def test_a_tariff_that_asks_for_the_category(monkeypatch: pytest.MonkeyPatch) -> None:
+    def by_category(facts: Facts, card: RateCard) -> Price:
+        return Price(Class.OUT_OF_WINDOW, card.rates(facts.market).of(facts.category))
+
+    monkeypatch.setitem(TARIFFS, "by-category", by_category)
+    line = structs.replace(make_line(price=41_100), tariff="by-category", category=3)
+    leaves = [make_leaf(RELAY, BUSINESS, "marketing", line)]
+    verify_invoice(relay_with(leaves), make_records(RELAY, BUSINESS, leaves))
+    wrong = [make_leaf(RELAY, BUSINESS, "m", structs.replace(line, list_price=25_000))]
+    assert fault(relay_with(wrong), make_records(RELAY, BUSINESS, wrong)).where == "line 1"
 
 
 def test_rate_cards() -> None:
@@ -495,6 +531,11 @@ def test_the_head() -> None:
             changed.verify(public(RELAY.operator), RELAY.id)
     with pytest.raises(MalformedError):
         open_head(b"")
+    with pytest.raises(TooLargeError):
+        open_head(bytes(2_049))
+    with pytest.raises(MalformedError) as caught:
+        open_head(bytes(2_048))
+    assert not isinstance(caught.value, TooLargeError)
     assert head_for(BUSINESS.id, 202601, TODAY, [], RELAY.id).signature == bytes(64)
 
 

@@ -126,6 +126,8 @@ def test_what_a_person_sees() -> None:
         "lane": 1,
         "signature": base64.b64encode(LEAVES[1].signature).decode(),
     }
+    arabic = to_json(replace(INVOICE, legal_name="مطعم")).decode()
+    assert '\n "legal_name": "مطعم",\n' in arabic
     rows = [row for row in FILE.decode().splitlines() if row.startswith("  {")]
     assert len(rows) == 5
     assert FILE.endswith(b"\n}\n")
@@ -306,6 +308,90 @@ EDITS: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
 @pytest.mark.parametrize(("where", "change"), EDITS)
 def test_edits(where: str, change: Callable[[dict[str, Any]], object]) -> None:
     assert fault(edited(change)).where == where
+
+
+def in_line(**fields: object) -> bytes:
+    return edited(lambda value: value["lines"][1].update(fields))
+
+
+@pytest.mark.parametrize(
+    ("data", "where", "what"),
+    [
+        (b"[]", "file", "is not a JSON object"),
+        (edited(lambda v: v.update({"x" * 40: 1})), "x" * 40, "is not a field of an invoice"),
+        (edited(lambda v: v.update({"x" * 41: 1})), "x" * 40, "is not a field of an invoice"),
+        (edited(lambda v: v.update({"\x1b[2J": 1})), r"'\x1b[2J'", "is not a field of an invoice"),
+        (
+            edited(lambda v: v.update({"\x07" * 41: 1})),
+            "'" + r"\x07" * 40 + "'",
+            "is not a field of an invoice",
+        ),
+        (
+            edited(lambda v: v.update({"x" * 40 + "\x07": 1})),
+            "x" * 40,
+            "is not a field of an invoice",
+        ),
+        (
+            edited(lambda v: v.update(certificate="A" * 2_732)),
+            "certificate",
+            "cannot be read: 2049 bytes where at most 2048 are allowed",
+        ),
+        (
+            edited(lambda v: v.update(certificate="A" * 2_731 + "=")),
+            "certificate",
+            "cannot be read: not valid msgpack, or longer than a list may be",
+        ),
+        (in_line(note=1), "line 2", "note: is not a field of an invoice"),
+        (in_line(market="Ä"), "line 2", "a market is 1 to 8 printable ASCII characters"),
+        (in_line(opener="x"), "line 2", "opener: is not 32 bytes in lower-case hex"),
+        (in_line(opener=0), "line 2", "opener: is neither a hash in hex nor null"),
+        (in_line(opener="00" * 32), "line 2", "opener: is neither a hash in hex nor null"),
+        (in_line(signature="AAAA"), "line 2", "signature: is not 64 bytes in base64"),
+        (in_line(signature="?"), "line 2", "signature: is not base64"),
+        (in_line(signature=1), "line 2", "signature: is not base64"),
+        (
+            in_line(**{"class": "free"}),
+            "line 2",
+            "class: is none of in_window, out_of_window, entry",
+        ),
+        (edited(lambda v: v.update(signature="AAAA")), "signature", "is not 64 bytes in base64"),
+        (edited(lambda v: v.update(signature="?")), "signature", "is not base64"),
+        (edited(lambda v: v.update(lanes=["?"])), "lane 1", "is not base64"),
+    ],
+)
+def test_what_is_wrong_is_told(data: bytes, where: str, what: str) -> None:
+    found = fault(data)
+    assert (found.where, found.what) == (where, what)
+
+
+def test_base64_has_one_spelling() -> None:
+    # The last letter before the padding has four bits that decoders ignore.
+    signature = VALUE["lines"][1]["signature"]
+    assert signature.endswith("==")
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    other = signature[:-3] + letters[letters.index(signature[-3]) ^ 1] + "=="
+    assert base64.b64decode(other, validate=True) == base64.b64decode(signature)
+    for spelling in (
+        other,
+        signature[:40] + "\n" + signature[40:],
+        signature[:40] + "-" + signature[40:],
+    ):
+        found = fault(in_line(signature=spelling))
+        assert (found.where, found.what) == ("line 2", "signature: is not base64")
+
+
+@pytest.mark.parametrize("length", [1, 64])
+def test_names_at_the_limits(length: int) -> None:
+    invoice = replace(INVOICE, legal_name="x" * length)
+    assert from_json(to_json(invoice)) == invoice
+
+
+def test_the_largest_numbers() -> None:
+    head = structs.replace(INVOICE.head, count=2**63 - 1, total_micro_usd=2**63 - 1)
+    invoice = replace(INVOICE, head=structs.replace(head, through_day=MAX_DAY, month=999912))
+    assert from_json(to_json(invoice)) == invoice
+    first = replace(INVOICE, head=structs.replace(head, through_day=0, month=197001))
+    assert from_json(to_json(first)) == first
 
 
 @pytest.mark.parametrize("name", [*VALUE])

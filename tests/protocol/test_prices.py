@@ -143,6 +143,22 @@ def test_not_a_rate_card(body: bytes) -> None:
         parse(body)
 
 
+def test_an_error_repeats_no_more_than_a_terminal_can_show() -> None:
+    # A card comes from elsewhere: what it calls its fields is not for the screen.
+    def error(**fields: object) -> str:
+        with pytest.raises(RateCardError) as caught:
+            parse(changed(**fields))
+        return str(caught.value).removeprefix("not a rate card: ")
+
+    shown = error(note=1)
+    assert "`note`" in shown
+    room = 200 - len(shown) + len("note")
+    assert error(**{"x" * room: 1}) == shown.replace("note", "x" * room)
+    assert error(**{"x" * (room + 1): 1}) == "an unknown field"
+    assert error(**{"\x1b[2J": 1}) == "an unknown field"
+    assert error(currency="X" * 9) == "the currency is USD, not 'XXXXXXXX'"
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes(data: bytes) -> None:
     for read in (parse, lambda body: open_rate_card(body, public(RELAY.operator), RELAY.id)):
@@ -164,6 +180,12 @@ def test_a_signed_card() -> None:
     signature = sign(RELAY.operator, rate_card_message(RELAY.id, BODY))
     with pytest.raises(RateCardError):
         open_rate_card(signed_rate_card(dearer, signature), public(RELAY.operator), RELAY.id)
+
+
+def test_a_card_that_is_too_long_is_not_looked_at() -> None:
+    for size, match in ((16_385, "at most 16384"), (16_384, "^(?!.*at most)")):
+        with pytest.raises(RateCardError, match=match):
+            open_rate_card(bytes(size), public(RELAY.operator), RELAY.id)
 
 
 def test_a_card_signed_in_another_spelling() -> None:
@@ -191,6 +213,16 @@ def test_the_auditor_gets_the_same_price(tariff: str, market: str, open_: bool) 
     found = price(tariff, Facts(market, Category.NONE, open_), CARD)
     again = price_of_class(tariff, market, Category.NONE, found.klass, CARD)
     assert again == found.micro_usd
+
+
+def test_a_tariff_may_ask_for_the_category(monkeypatch: pytest.MonkeyPatch) -> None:
+    def by_category(facts: Facts, card: RateCard) -> Price:
+        return Price(Class.OUT_OF_WINDOW, card.rates(facts.market).of(facts.category))
+
+    monkeypatch.setitem(TARIFFS, "by-category", by_category)
+    for category, due in ((Category.MARKETING, 41_100), (Category.UTILITY, 25_000)):
+        assert price("by-category", Facts("ID", category, False), CARD).micro_usd == due
+        assert price_of_class("by-category", "ID", category, Class.OUT_OF_WINDOW, CARD) == due
 
 
 def test_what_a_tariff_does_not_have() -> None:

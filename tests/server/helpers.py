@@ -177,6 +177,8 @@ class Shop:
         self.address = Box(relay_id, OPEN_GATE, now // HOUR)
         self.seq = 0
         self.issued = now
+        self.dh, self.signed_public = secrets.token_bytes(32), secrets.token_bytes(32)
+        self.sessions_from = 0
         self.lane = self.enrol(now + 30 * DAY)
 
     @property
@@ -188,10 +190,8 @@ class Shop:
         return Lane(self.root.public, self.lane_key.public, until, signature)
 
     def card(self, version: int = 1, name: str = "Metro Bus") -> bytes:
-        dh = secrets.token_bytes(32)
-        identity = IdentityPublic(
-            self.identity.public, dh, self.identity.sign(identity_binding(dh))
-        )
+        binding = self.identity.sign(identity_binding(self.dh))
+        identity = IdentityPublic(self.identity.public, self.dh, binding)
         card = BusinessCard(
             version,
             self.relay_id,
@@ -200,16 +200,17 @@ class Shop:
             self.address.id,
             secrets.token_bytes(ENVELOPE_KEY_BYTES),
             identity,
-            self.ec(0, PREKEY_SIGNED),
+            self.ec(0, PREKEY_SIGNED, self.signed_public),
             self.kem(0, PREKEY_LAST_RESORT),
             self.issued,
             self.issued + 30 * DAY,
+            self.sessions_from,
         )
         packed_card = pack(card)
         return signed_card(packed_card, self.root.sign(business_card_message(packed_card)))
 
-    def ec(self, key_id: int, kind: int = PREKEY_ONE_TIME) -> EcPreKey:
-        public = secrets.token_bytes(32)
+    def ec(self, key_id: int, kind: int = PREKEY_ONE_TIME, public: bytes | None = None) -> EcPreKey:
+        public = public or secrets.token_bytes(32)
         signature = self.identity.sign(ec_prekey_message(kind, key_id, public))
         return EcPreKey(kind, key_id, public, signature)
 

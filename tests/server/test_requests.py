@@ -314,15 +314,45 @@ def test_prekeys_are_checked_all_or_none(rig: Rig, monkeypatch: pytest.MonkeyPat
     )
 
 
-def test_another_identity_drops_the_prekeys(rig: Rig) -> None:
-    shop = rig.shop()
-    talk = proved(rig, shop)
-    talk.send(PutPreKeys(1, [shop.ec(1)], [shop.kem(1)]))
-    assert rig.count("prekeys") == 2
-    shop.identity = Key()
+@pytest.mark.parametrize(
+    ("field", "value", "left"),
+    [
+        ("identity", Key(), 0),
+        ("dh", bytes(range(32)), 0),
+        ("signed_public", bytes(range(32)), 0),
+        ("sessions_from", START // MINUTE, 0),
+        ("issued", START - 1, 2),
+    ],
+    ids=["identity", "agreement key", "signed prekey", "lost sessions", "only newer"],
+)
+def test_one_time_prekeys_stay_as_long_as_the_keys_that_they_go_with(
+    rig: Rig, field: str, value: object, left: int
+) -> None:
+    shop, rival = rig.shop(), rig.shop()
+    for one in (shop, rival):
+        proved(rig, one).send(PutPreKeys(1, [one.ec(1)], [one.kem(1)]))
+    setattr(shop, field, value)
     request = Register(2, shop.card(2), shop.address.new(rig.nonce))
-    assert code_of(talk.send(request)) == "ok"
-    assert rig.count("prekeys") == 0
+    assert code_of(rig.connection().send(request)) == "ok"
+    assert rig.count("prekeys") == 2 + left
+    refill = PutPreKeys(3, [shop.ec(1)], [shop.kem(1)])
+    again = result_of(proved(rig, shop).send(refill))
+    assert again is not None
+    # The ids of keys that were dropped are free for others; of those that stayed they are not.
+    assert again.code == (codes.MALFORMED if left else codes.OK)
+
+
+def test_a_card_that_is_refused_drops_no_prekeys(rig: Rig) -> None:
+    shop = rig.shop()
+    proved(rig, shop).send(PutPreKeys(1, [shop.ec(1)], [shop.kem(1)]))
+    shop.sessions_from = START // MINUTE
+    for version, address in ((0, shop.address), (1, shop.address), (2, rig.shop().address)):
+        request = Register(2, shop.card(version), address.new(rig.nonce))
+        assert code_of(rig.connection().send(request)) != "ok"
+    shop.sessions_from = START // MINUTE + 6
+    request = Register(2, shop.card(2), shop.address.new(rig.nonce))
+    assert code_of(rig.connection().send(request)) == codes.MALFORMED
+    assert rig.count("prekeys") == 2
 
 
 def test_the_directory(rig: Rig) -> None:

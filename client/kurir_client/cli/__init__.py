@@ -20,6 +20,7 @@ from kurir_client.cli.output import Output
 from kurir_client.cli.session import Options
 from kurir_client.demo.command import demo_command
 from kurir_client.errors import ClientError, ProfileError, RefusedError
+from kurir_client.process import no_core_dumps
 from kurir_crypto.errors import CryptoError
 from kurir_wire.errors import WireError
 
@@ -65,6 +66,7 @@ for command in (*people.COMMANDS, chat, *businesses.COMMANDS, demo_command):
 
 def main() -> None:
     """The console script."""
+    no_core_dumps()
     out = Output("--json" in sys.argv[1:], ascii_only=False)
     for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "replace")):
         if isinstance(

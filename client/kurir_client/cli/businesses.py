@@ -15,8 +15,9 @@ from kurir_client.cli.output import clock_time, usd
 from kurir_client.cli.people import deliver_now
 from kurir_client.cli.session import Options, pass_options, run
 from kurir_client.errors import UsageError
+from kurir_client.files import write_private
 from kurir_client.messenger import Messenger
-from kurir_client.profile import Profile, write_private
+from kurir_client.profile import Profile
 from kurir_client.schema import Kind
 from kurir_client.terms import offer, refused
 from kurir_wire.cards import TIER_NAMES

@@ -247,6 +247,8 @@ def deliver_now(out: Output, messenger: Messenger, contact: Contact, inner_id: b
             hint = f"accept the price: --max-price {quoted}" if quoted else ""
             raise RefusedError(text, hint, last.code, quoted)
         raise PeerError(text)
+    if not waits and not messenger.can_send(contact):
+        waits = f": fresh keys are being agreed with {contact.name}, it goes when that is done"
     words = "the relay has it" if status is Status.STORED else "queued here" + waits
     price = f" ({sent.price} micro-USD)" if sent and sent.price is not None else ""
     facts: dict[str, object] = {"event": "sent", "to": contact.name, "status": status.value}

@@ -24,7 +24,7 @@ from kurir_client.clock import Clock, demo_clock, system_clock
 from kurir_client.demo.disguise import disguise
 from kurir_client.demo.tickets import Step, Talk, answer, reminder
 from kurir_client.errors import ClientError
-from kurir_client.profile import write_private
+from kurir_client.files import write_private
 
 REMIND_AFTER: Final = 24 * 3_600
 """Seconds after a customer's last message; by then an answer is no longer free."""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import secrets
+import shlex
 import signal
 import sys
 import tempfile
@@ -267,6 +268,7 @@ def _kept(folder: Path, stage: Stage, baseline: Stage, control: str) -> Text:
         ("relay/after-the-chat/", "its database as it was when the conversation had ended"),
         ("capture", "every byte that crossed its sockets, also unmasked"),
         ("bot/, customer/", f"the other two parties' own files; passphrase: {PASSPHRASE}"),
+        ("state/", "what tells their files from old copies of them"),
         ("invoice.json", "the invoice with its evidence"),
         ("baseline/", "the same of the run in other words"),
         ("words.txt", "what was searched for"),
@@ -278,7 +280,8 @@ def _kept(folder: Path, stage: Stage, baseline: Stage, control: str) -> Text:
     for line in (
         runnable("kurir-audit", "inventory", "--db", str(stage.db)),
         runnable("kurir-audit", "stored", "--db", str(stage.db), "--log", str(stage.log)),
-        f"KURIR_PASSPHRASE={PASSPHRASE} {runnable('kurir', *verify)}",
+        f"KURIR_PASSPHRASE={PASSPHRASE} XDG_STATE_HOME={shlex.quote(str(folder / 'state'))} "
+        + runnable("kurir", *verify),
         runnable("kurir-audit", *arguments(folder / "words.txt", stage, baseline, control)),
     ):
         text.append(f"  {line}\n", style="default")

@@ -232,6 +232,7 @@ class Stage:
         return {
             "KURIR_PASSPHRASE": PASSPHRASE,
             "KURIR_DEMO_CLOCK": str(self._clock_file),
+            "XDG_STATE_HOME": str(self.folder / "state"),  # the marks of profiles go with them
             "TZ": "UTC",
         }
 
