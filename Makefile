@@ -15,6 +15,10 @@ DEMO   ?=
 TEST   ?=
 BENCH  ?=
 LOCK   ?=
+# Seconds for each target of make fuzz-decoders; FUZZ="link request" for some targets only.
+FUZZ_SECONDS ?= 600
+FUZZ   ?=
+MUTANTS ?=
 # Test processes side by side; make test JOBS=0 runs all in one, as a debugger needs it.
 JOBS   ?= 2
 # A particular interpreter: make test PYTHON=/path/to/python
@@ -37,7 +41,7 @@ FIND_PYTHON = \
 .PHONY: help
 help: ## Show this list
 	@echo "make TARGET, where TARGET is one of"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo "Options: make demo DEMO=\"--transcript FILE --out DIR\"   make test TEST=\"-k meter\""
 
 .PHONY: demo
@@ -64,18 +68,59 @@ format: $(STAMP) ## Rewrite the code in the house format
 bench: $(STAMP) ## Measure
 	$(BIN)/python -m bench $(BENCH)
 
+.PHONY: bench-crypto
+bench-crypto: $(STAMP) ## Measure sessions beside other libraries, which it installs
+	@$(BIN)/python -c 'import vodozemac, doubleratchet, x3dh' 2>/dev/null || \
+		$(PIP) install --quiet --require-hashes -r requirements-bench.lock
+	@$(BIN)/python -m bench.crypto $(BENCH)
+
+.PHONY: fuzz
+fuzz: fuzz-network fuzz-decoders ## Look for what nobody thought of: both of these
+
+.PHONY: fuzz-network
+fuzz-network: $(STAMP) ## Run sessions through thousands of bad networks, beside another ratchet
+	$(BIN)/python -m pytest -n $(JOBS) --hypothesis-profile=long --hypothesis-show-statistics \
+		-o faulthandler_timeout=0 tests/crypto/test_network.py tests/oracle
+
+.PHONY: fuzz-decoders
+fuzz-decoders: fuzz-install ## Fuzz all decoders, guided by coverage (FUZZ_SECONDS=600 each)
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || { \
+		echo "atheris has no wheel for $$($(BIN)/python --version) on $$(uname -sm);" \
+			"make test replays the corpus without it" >&2; exit 1; }
+	@$(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS) --jobs 2 $(FUZZ)
+
+# Where atheris has no wheel, the lock's markers leave it out and this does nothing.
+.PHONY: fuzz-install
+fuzz-install: $(STAMP)
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || \
+		$(PIP) install --quiet --require-hashes --only-binary atheris -r requirements-fuzz.lock
+
+# A run goes on from the last one; MUTANTS=--fresh begins anew, MUTANTS=kurir_billing takes one
+# package. What it needs comes beside the rest, in its own lock.
+.PHONY: mutants
+mutants: $(STAMP) ## Change the code in small ways and see that a test notices (takes long)
+	@$(BIN)/python -c 'import mutmut' 2>/dev/null || \
+		$(PIP) install --quiet --require-hashes -r requirements-mutants.lock
+	@$(BIN)/python -m tests.mutants $(MUTANTS)
+
 .PHONY: venv
 venv: $(STAMP) ## Set up .venv only
 
 .PHONY: lock
-lock: ## Write requirements.lock anew from pyproject.toml (LOCK=--upgrade for newer versions)
+lock: ## Write the locks anew from pyproject.toml (LOCK=--upgrade for newer versions)
 	@$(FIND_PYTHON); \
 	tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && \
 	"$$found" -m venv "$$tmp/venv" && \
 	"$$tmp/venv/bin/python" -m pip install --quiet --disable-pip-version-check uv && \
-	"$$tmp/venv/bin/uv" pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
-		--quiet --output-file requirements.lock $(LOCK)
+	for extra in dev bench fuzz mutants; do \
+		case $$extra in \
+			dev) file=requirements.lock; same= ;; \
+			*) file=requirements-$$extra.lock; same="--constraints requirements.lock" ;; \
+		esac; \
+		"$$tmp/venv/bin/uv" pip compile pyproject.toml --extra $$extra $$same \
+			--universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+			--custom-compile-command "make lock" --quiet --output-file $$file $(LOCK) || exit 1; \
+	done
 
 .PHONY: clean
 clean: ## Remove .venv, caches and build output
