@@ -18,6 +18,7 @@ from kurir_client.errors import PeerError, RelayError
 from kurir_client.outbox import queue
 from kurir_client.profile import Keyring, Profile, clean_name
 from kurir_client.schema import Contact, Kind, Mailbox, Role, Status
+from kurir_client.store import Store
 from kurir_crypto.errors import (
     AuthenticationError,
     CryptoError,
@@ -116,6 +117,10 @@ def _apply(profile: Profile, mailbox: Mailbox, opened: Opened, now: int) -> bool
         sessions.add(store, contact.id, opened.session, now)
     else:
         store.put_session(opened.session.id, contact.id, opened.session.to_bytes())
+        if store.is_archived(opened.session.id):
+            # They may prefer it to the fresh one: then each session would go one way for ever, and
+            # neither would heal.
+            _want_session(store, contact, now)
     store.drop_used(opened.used_ec, opened.used_kem)
     if opened.fresh:
         store.set_contact(contact.id, introduced=False)
@@ -235,18 +240,26 @@ def _out_of_step(profile: Profile, mailbox: Mailbox, error: CryptoError, now: in
     if mailbox.role is Role.INVITE and isinstance(error, MissingPreKeyError):
         _unreadable(profile, mailbox, error, now)  # of the second one who tried this invite
         return
-    match contact.kind:
-        case Kind.PERSON:
-            healing.ask(store, contact, now)
-            then = "what they sent in the past week comes again by itself"
-        case _:
-            store.set_contact(contact.id, wants_session=True)
-            then = "ask them to send it again if it matters"
+    _want_session(store, contact, now)
+    if contact.kind == Kind.PERSON:
+        then = "what they sent in the past week comes again by itself"
+    else:
+        then = "ask them to send it again if it matters"
     text = (
         f"a message from {contact.name} could not be read: {error}. "
         f"Fresh keys are being agreed; {then}"
     )
     store.add_note(contact.id, text, now)
+
+
+def _want_session(store: Store, contact: Contact, now: int) -> None:
+    match contact.kind:
+        case Kind.PERSON:
+            healing.ask(store, contact, now)
+        case Kind.BUSINESS:
+            store.set_contact(contact.id, wants_session=True)
+        case Kind.CUSTOMER:
+            pass  # only they can start one: by our card, when they next look at it
 
 
 def _unreadable(profile: Profile, mailbox: Mailbox, error: Exception, now: int) -> None:

@@ -147,6 +147,12 @@ class Store(MailRows, KeyRows):
         """Keep one session for receiving only."""
         self._run("UPDATE session SET archived = 1 WHERE id = ?", session_id)
 
+    def is_archived(self, session_id: bytes) -> bool:
+        """Whether a session is for receiving only."""
+        return (
+            self._maybe("SELECT 1 FROM session WHERE id = ? AND archived", session_id) is not None
+        )
+
     def delete_session(self, session_id: bytes, day: int) -> None:
         """Delete a session, and remember its id."""
         self._run("DELETE FROM session WHERE id = ?", session_id)

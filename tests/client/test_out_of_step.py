@@ -15,7 +15,7 @@ from kurir_crypto.restart import OneUseKeys
 from kurir_crypto.sealing import Binding
 from kurir_wire.frames import Delivery
 from kurir_wire.ids import HOUR, EnvelopeId
-from tests.client.copies import NAMES, Copies, other, set_back
+from tests.client.copies import NAMES, Copies, chosen, other, set_back
 from tests.client.pair import Pair
 
 
@@ -173,3 +173,23 @@ def test_one_without_keys_does_not_hide_another(copies: Copies) -> None:
             outbox.queue(store, to_bob.id, 1, f"number {number}", copies.clock.now)
         outbox.queue(store, carol.id, 1, "hello", copies.clock.now)
     assert [item.row.contact for item in copies.prepare(copies.alice)] == [carol.id]
+
+
+def test_a_peer_who_prefers_a_session_of_the_copy_is_asked_for_another(copies: Copies) -> None:
+    """All can be read, so nobody would notice: but each session would go one way for ever."""
+    copies.talk("hello")
+    with copies.alice.store.transaction():
+        healing.ask(copies.alice.store, copies.contact("alice"), copies.clock.now)
+    copies.settle()
+    preferred = chosen(copies, "bob")
+    assert preferred is not None
+    assert chosen(copies, "alice") == preferred
+    with copies.alice.store.transaction():
+        copies.alice.store.archive_session(preferred)
+    copies.clock.now += HOUR
+    assert chosen(copies, "alice") not in (None, preferred)
+    copies.say("bob", "do you read me?")
+    copies.settle()
+    assert copies.texts("alice")[-1] == "do you read me?"
+    assert chosen(copies, "alice") == chosen(copies, "bob") != preferred
+    copies.talk("all is well")
