@@ -69,10 +69,13 @@ bench: $(STAMP) ## Measure
 	$(BIN)/python -m bench $(BENCH)
 
 .PHONY: bench-crypto
-bench-crypto: $(STAMP) ## Measure sessions beside other libraries, which it installs
+bench-crypto: bench-install ## Measure sessions beside other libraries, which it installs
+	@$(BIN)/python -m bench.crypto $(BENCH)
+
+.PHONY: bench-install
+bench-install: $(STAMP)
 	@$(BIN)/python -c 'import vodozemac, doubleratchet, x3dh' 2>/dev/null || \
 		$(PIP) install --quiet --require-hashes -r requirements-bench.lock
-	@$(BIN)/python -m bench.crypto $(BENCH)
 
 .PHONY: fuzz
 fuzz: fuzz-network fuzz-decoders ## Look for what nobody thought of: both of these

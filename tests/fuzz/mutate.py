@@ -97,8 +97,8 @@ def json_tree(data: bytes, random: Random) -> bytes:
         for _ in range(random.choice(_TIMES)):
             value = _changed(value, random, packed=False)
         return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
-    except (ValueError, TypeError, RecursionError):
-        return some_bytes(data, random)
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        return some_bytes(data, random)  # OverflowError: a whole number that no float holds
 
 
 def of_words(words: Sequence[bytes]) -> Mutator:
