@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -84,13 +83,13 @@ def encrypt(
     ciphertext = gcm_encrypt(cipher_key, content, _content_associated(suite, binding))
     payload = _payload_hash(suite, binding, commitment, ciphertext)
 
-    roomy = _with_room(sessions)
+    crowded = _without_room(sessions)
     after = []
     entries = []
     for session in sessions:
-        moved, headers, key = session.send(room=session.id in roomy)
+        moved, headers, key = session.send(payload, room=session.id not in crowded)
         head = EntryHead(session.id, headers, session.handshake)
-        wrapped = gcm_encrypt(key, content_key, _entry_associated(session, head, payload))
+        wrapped = gcm_encrypt(key, content_key, _entry_associated(session, head))
         after.append(moved)
         entries.append(Entry(head, wrapped))
     entries += [_dummy() for _ in range(slots - len(sessions))]
@@ -107,13 +106,12 @@ def pieces(sessions: Sequence[Session]) -> int:
     return min(len(sessions), max(least_pieces(len(sessions)), answers + 1))
 
 
-def _with_room(sessions: Sequence[Session]) -> set[bytes]:
-    """The ids of the sessions whose entries may carry an ask or answer; not more than pieces."""
-    chosen = {session.id for session in sessions if session.must_carry}
-    others = [s.id for s in sessions if s.would_carry and s.id not in chosen]
-    if others:
-        chosen.add(secrets.choice(others))
-    return chosen
+def _without_room(sessions: Sequence[Session]) -> set[bytes]:
+    """The ids of the sessions whose ask or answer has to wait for another message."""
+    waiting = [session for session in sessions if session.would_carry and not session.must_carry]
+    if waiting:
+        waiting.remove(max(waiting, key=lambda session: session.sparse.waited))
+    return {session.id for session in waiting}
 
 
 def inspect(message: bytes) -> list[Entry]:
@@ -215,10 +213,10 @@ def choose_session(sessions: Iterable[Session]) -> Session:
 
 
 def _open(session: Session, entry: Entry, layout: Layout, binding: bytes) -> tuple[Session, bytes]:
-    moved, key = session.receive(entry.head.headers)
     suite = layout.suite
     payload = _payload_hash(suite, binding, layout.commitment, layout.ciphertext)
-    content_key = gcm_decrypt(key, entry.wrapped, _entry_associated(session, entry.head, payload))
+    moved, key = session.receive(entry.head.headers, payload)
+    content_key = gcm_decrypt(key, entry.wrapped, _entry_associated(session, entry.head))
     cipher_key, commitment = _content_keys(suite, content_key)
     if not same(commitment, layout.commitment):
         raise CommitmentError
@@ -242,8 +240,8 @@ def _payload_hash(suite: int, binding: bytes, commitment: bytes, ciphertext: byt
     return state.digest()
 
 
-def _entry_associated(session: Session, head: EntryHead, payload: bytes) -> bytes:
-    return _ENTRY + session.associated + payload + head.to_bytes()
+def _entry_associated(session: Session, head: EntryHead) -> bytes:
+    return _ENTRY + session.associated + head.to_bytes()
 
 
 def _dummy() -> Entry:

@@ -138,30 +138,32 @@ class Session(SecretState, frozen=True, eq=False):
         """Whether the next message carries an ask or answer, if there is room."""
         return self.sparse.would_attach(turned=self.ratchet.turn_is_due)
 
-    def send(self, *, room: bool = True) -> tuple[Session, Headers, bytes]:
+    def send(self, payload: bytes, *, room: bool = True) -> tuple[Session, Headers, bytes]:
         """The state after one more message, the message's headers, and its 32-byte key.
 
+        :param payload: 32 bytes that commit to what the key will encrypt. They go into the key, so
+            that a state which was set back by accident gives no key a second time
         :param room: the message has room for a key or ciphertext of the post-quantum ratchet
         """
         turned = self.ratchet.turn_is_due
         ratchet, curve, curve_key = self.ratchet.send()
         state, sparse, sparse_key = self.sparse.send(turned=turned, room=room)
-        key = self._mixed(curve_key, sparse_key)
+        key = self._mixed(curve_key, sparse_key, payload)
         return replace(self, ratchet=ratchet, sparse=state), Headers(curve, sparse), key
 
-    def receive(self, headers: Headers) -> tuple[Session, bytes]:
+    def receive(self, headers: Headers, payload: bytes) -> tuple[Session, bytes]:
         """The state after a received message, and the message's 32-byte key. The state counts only
         once the tag was verified. Errors as in :meth:`.ratchet.DoubleRatchet.receive` and
         :meth:`.sparse.SparseRatchet.receive`."""
         ratchet, curve_key = self.ratchet.receive(headers.curve)
         sparse, sparse_key = self.sparse.receive(headers.sparse)
-        key = self._mixed(curve_key, sparse_key)
+        key = self._mixed(curve_key, sparse_key, payload)
         after = replace(self, ratchet=ratchet, sparse=sparse, confirmed=True, handshake=None)
         return after, key
 
-    def _mixed(self, curve_key: bytes, sparse_key: bytes) -> bytes:
+    def _mixed(self, curve_key: bytes, sparse_key: bytes, payload: bytes) -> bytes:
         """KDF_HYBRID (Double Ratchet, revision 4, Triple Ratchet): secret while either is."""
-        return hkdf(curve_key, _ENTRY_KEY + u8(self.suite), salt=sparse_key)
+        return hkdf(curve_key, _ENTRY_KEY + u8(self.suite) + payload, salt=sparse_key)
 
     def to_bytes(self) -> bytes:
         """For storing; secret. At most 240 KB, 1 to 5 KB in an orderly conversation."""

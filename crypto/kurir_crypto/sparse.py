@@ -81,6 +81,7 @@ class SparseRatchet(SecretState, frozen=True, eq=False):
     :ivar turns: ratchet keys of one's own since the epoch began
     :ivar asked: what the peer has asked with, until one has sent the answer
     :ivar answer: the ciphertext that gave this epoch, until the peer is heard in it
+    :ivar waited: messages since the last one that had room: whose turn it is among several sessions
     """
 
     initiator: bool
@@ -97,6 +98,7 @@ class SparseRatchet(SecretState, frozen=True, eq=False):
     asked: Public | None = None
     answer: Ciphertext | None = None
     skipped: Skipped = field(default_factory=dict)
+    waited: U32 = 0
 
     @classmethod
     def start(cls, secret: bytes, *, initiator: bool) -> SparseRatchet:
@@ -138,7 +140,8 @@ class SparseRatchet(SecretState, frozen=True, eq=False):
             ask = state.asking.public
         header = SparseHeader(state.epoch, state.previous, state.sent, ask, state.answer)
         chain, key = chain_step(state.send_chain)
-        return replace(state, send_chain=chain, sent=state.sent + 1), header, key
+        waited = 0 if room else state.waited + 1
+        return replace(state, send_chain=chain, sent=state.sent + 1, waited=waited), header, key
 
     def _asks_for(self, epoch: int) -> bool:
         """The responder asks for odd epochs, the initiator for even ones."""

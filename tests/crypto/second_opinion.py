@@ -425,7 +425,7 @@ class Session:
     curve: Curve
     sparse: Sparse
 
-    def send(self, draws: Draws, room: bool = True) -> tuple[bytes, bytes]:
+    def send(self, draws: Draws, payload: bytes, room: bool = True) -> tuple[bytes, bytes]:
         """Head and message key."""
         header, curve_key, turn = self.curve.send(draws)
         numbers, flags, piece, sparse_key = self.sparse.send(draws, turn, room)
@@ -433,9 +433,9 @@ class Session:
             assert flags == NOTHING
             flags, piece = HANDSHAKE, self.handshake
         head = u8(flags) + self.id + header + numbers + piece
-        return head, hkdf(curve_key, domain("entry-key") + SUITE, 32, sparse_key)
+        return head, hkdf(curve_key, domain("entry-key") + SUITE + payload, 32, sparse_key)
 
-    def receive(self, entry: Entry) -> bytes:
+    def receive(self, entry: Entry, payload: bytes) -> bytes:
         previous, number, *numbers = entry.numbers
         epoch, sparse_previous, sparse_number = numbers
         curve_key = self.curve.receive(entry.head[17:49], previous, number)
@@ -444,7 +444,7 @@ class Session:
         )
         # The responder was heard: from now on no handshake ("Sessions").
         self.handshake = None
-        return hkdf(curve_key, domain("entry-key") + SUITE, 32, sparse_key)
+        return hkdf(curve_key, domain("entry-key") + SUITE + payload, 32, sparse_key)
 
 
 def content_keys(key: bytes) -> tuple[bytes, bytes]:
@@ -452,11 +452,12 @@ def content_keys(key: bytes) -> tuple[bytes, bytes]:
     return both[:32], both[32:]
 
 
-def entry_associated(
-    session: Session, head: bytes, binding: bytes, commitment: bytes, sealed: bytes
-) -> bytes:
-    payload = digest("payload", SUITE, hashlib.sha256(binding).digest(), commitment, sealed)
-    return domain("entry") + session.associated + payload + head
+def payload_of(binding: bytes, commitment: bytes, sealed: bytes) -> bytes:
+    return digest("payload", SUITE, hashlib.sha256(binding).digest(), commitment, sealed)
+
+
+def entry_associated(session: Session, head: bytes) -> bytes:
+    return domain("entry") + session.associated + head
 
 
 def write(
@@ -478,8 +479,8 @@ def write(
     entries = []
     for session in sessions:
         room = session is chosen or session.sparse.answer is not None
-        head, message_key = session.send(draws, room)
-        associated = entry_associated(session, head, binding, commitment, sealed)
+        head, message_key = session.send(draws, payload_of(binding, commitment, sealed), room)
+        associated = entry_associated(session, head)
         entries.append(head + AESGCM(message_key).encrypt(bytes(12), key, associated))
     slots = slots_for(len(sessions))
     while len(entries) < slots:
@@ -499,8 +500,8 @@ def open_entry(session: Session, entry: Entry, message: bytes, binding: bytes) -
     """The given session stays as it is; the new state is in the answer."""
     _, commitment, sealed = split(message)
     after = copy.deepcopy(session)
-    message_key = after.receive(entry)
-    associated = entry_associated(after, entry.head, binding, commitment, sealed)
+    message_key = after.receive(entry, payload_of(binding, commitment, sealed))
+    associated = entry_associated(after, entry.head)
     key = gcm_open(message_key, entry.wrapped, associated)
     kc, expected = content_keys(key)
     if not hmac.compare_digest(expected, commitment):

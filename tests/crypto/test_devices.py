@@ -198,6 +198,22 @@ def test_two_entries_carry_ratchet_keys_and_each_gets_its_turn(count: int) -> No
     assert min(session.sparse.epoch for session in group.sessions()) >= 3
 
 
+@pytest.mark.parametrize(("count", "rounds"), [(1, 6), (2, 6), (4, 6), (5, 6), (8, 9)])
+def test_an_epoch_ends_within_so_many_rounds(count: int, rounds: int) -> None:
+    """Each waits its turn, so that how long a stolen state is good for has a bound."""
+    group = Group(count)
+    epochs = [session.sparse.epoch for session in group.sessions()]
+    since = [0] * count
+    for number in range(1, 80):
+        group.deliver(group.send(b"x"))
+        group.answer()
+        for n, session in enumerate(group.sessions()):
+            if session.sparse.epoch > epochs[n]:
+                epochs[n], since[n] = session.sparse.epoch, number
+            assert number - since[n] <= rounds
+    assert min(epochs) >= 8
+
+
 def overlapping() -> Group:
     """Answers for two sessions are held at once: given to one device in a message that another
     was not a reader of."""
@@ -330,9 +346,9 @@ def two_contents(group: Group, commitment_to: int) -> bytes:
     payload = message_module._payload_hash(2, BINDING, commitment, ciphertext)
     entries = []
     for session, content_key in zip(group.sessions(), keys, strict=True):
-        _, headers, key = session.send(room=False)
+        _, headers, key = session.send(payload, room=False)
         head = EntryHead(session.id, headers, session.handshake)
-        bound = message_module._entry_associated(session, head, payload)
+        bound = message_module._entry_associated(session, head)
         entries.append(Entry(head, gcm_encrypt(key, content_key, bound)))
     entries += [message_module._dummy() for _ in range(2)]
     return Layout(2, tuple(entries), commitment, ciphertext).to_bytes()

@@ -141,15 +141,18 @@ class Thief:
             patch.setattr(ratchet_module, "generate_x25519", curve_key)
             patch.setattr(sparse_module, "generate_768", lambda: (bytes(64), ask))
             patch.setattr(sparse_module, "encapsulate_768", lambda _: (bytes(32), answer))
-            after, _, key = self.session.send()
+            after, _, key = self.session.send(payload_of(layout))
         return after, opened(self.session, layout, key)
+
+
+def payload_of(layout: Layout) -> bytes:
+    return message_module._payload_hash(2, BINDING, layout.commitment, layout.ciphertext)
 
 
 def opened(session: Session, layout: Layout, key: bytes) -> bytes:
     """The content of a message with one entry, by that entry's key."""
     [entry] = layout.entries
-    payload = message_module._payload_hash(2, BINDING, layout.commitment, layout.ciphertext)
-    associated = message_module._entry_associated(session, entry.head, payload)
+    associated = message_module._entry_associated(session, entry.head)
     content_key = gcm_decrypt(key, entry.wrapped, associated)
     cipher_key, _ = message_module._content_keys(2, content_key)
     return gcm_decrypt(

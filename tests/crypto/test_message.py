@@ -225,9 +225,9 @@ def dishonest(
     payload = message_module._payload_hash(2, BINDING, commitment, ciphertext)
     entries = []
     for session, content_key in zip(sessions, keys, strict=True):
-        _, headers, key = session.send()
+        _, headers, key = session.send(payload)
         head = EntryHead(session.id, headers, session.handshake)
-        associated = message_module._entry_associated(session, head, payload)
+        associated = message_module._entry_associated(session, head)
         wrapped = gcm_encrypt(key, content_key, associated)
         entries.append(Entry(head, wrapped))
     return Layout(2, tuple(entries), commitment, ciphertext).to_bytes()
@@ -282,9 +282,9 @@ def content_key_of(device: Party, message: bytes) -> bytes:
     entry = layout.entries[0]
     assert entry.handshake is not None
     session = Session.respond(device.identity, device, entry.handshake, 2, entry.session_id)
-    _, key = session.receive(entry.head.headers)
     payload = message_module._payload_hash(2, BINDING, layout.commitment, layout.ciphertext)
-    associated = message_module._entry_associated(session, entry.head, payload)
+    _, key = session.receive(entry.head.headers, payload)
+    associated = message_module._entry_associated(session, entry.head)
     return gcm_decrypt(key, entry.wrapped, associated)
 
 

@@ -78,7 +78,7 @@ def speakers() -> dict[str, Session]:
     nothing = only(bob)
     found = {"nothing": nothing, "ask": asks, "answer": answers}
     for name, session in found.items():
-        _, headers, _ = session.send()
+        _, headers, _ = session.send(bytes(32))
         carried = {"ask": headers.sparse.ask, "answer": headers.sparse.answer}
         assert [key for key, value in carried.items() if value] == [name] * (name != "nothing")
     return found

@@ -18,6 +18,8 @@ from kurir_crypto.session import MAX_SESSIONS, MAX_STARTED, Session, next_start,
 from kurir_crypto.skipped import MAX_SKIPPED
 from tests.crypto.parties import BINDING, NOW, Party, only, talking
 
+PAYLOAD = bytes(range(32))
+
 
 def test_both_sides_starting_at_once_converge() -> None:
     for _ in range(8):  # the winner is random
@@ -188,16 +190,17 @@ def test_a_session_has_room_for_all_that_is_kept_of_it() -> None:
 def test_both_ratchets_go_into_each_key() -> None:
     """The Triple Ratchet: what is encrypted stays secret while either of the two does."""
     alice, bob = talking()
-    _, headers, key = only(alice).send()
+    _, headers, key = only(alice).send(PAYLOAD)
     session = only(bob)
-    assert session.receive(headers)[1] == key
+    assert session.receive(headers, PAYLOAD)[1] == key
     other = talking()[1]
     for guess in (
         replace(session, ratchet=replace(session.ratchet, root=only(other).ratchet.root)),
         replace(session, sparse=replace(session.sparse, root=only(other).sparse.root)),
         replace(session, suite=3),
     ):
-        assert guess.receive(headers)[1] != key
+        assert guess.receive(headers, PAYLOAD)[1] != key
+    assert session.receive(headers, bytes(32))[1] != key
 
 
 def test_a_session_is_confirmed_by_the_first_message_that_opens() -> None:

@@ -62,6 +62,7 @@ OPENING = (
     MalformedMessageError,
 )  # fmt: skip
 ACCEPTING = (*OPENING, MissingPreKeyError, StartedLaterError)
+PAYLOAD = bytes(32)
 RECEIVING = (ReplayError, AuthenticationError, SkippedTooFarError, InvalidKeyError)
 
 device: Callable[[], Device] = functools.cache(load)
@@ -154,7 +155,7 @@ def ratchet(data: bytes) -> bool:
 
 def _heard(session: Session, headers: Headers) -> Session | None:
     before = session.to_bytes()
-    found = attempt(RECEIVING, lambda: session.receive(headers))
+    found = attempt(RECEIVING, lambda: session.receive(headers, PAYLOAD))
     assert session.to_bytes() == before
     if found is None:
         return None
@@ -164,14 +165,14 @@ def _heard(session: Session, headers: Headers) -> Session | None:
     assert len(stored) <= MAX_STATE
     assert Session.from_bytes(stored).to_bytes() == stored
     try:
-        after.receive(headers)
+        after.receive(headers, PAYLOAD)
     except ReplayError:
         pass
     else:
         raise AssertionError("one message was received twice")
     # Whatever the peer said, one can go on talking.
-    moved, _, _ = after.send()
-    moved.send()
+    moved, _, _ = after.send(PAYLOAD)
+    moved.send(PAYLOAD)
     return after
 
 

@@ -330,8 +330,8 @@ def open_message(given: Json) -> Json:
     at = [entry.session_id for entry in layout.entries].index(session.id)
     entry = layout.entries[at]
     hashed = message._payload_hash(layout.suite, binding, layout.commitment, layout.ciphertext)
-    associated = message._entry_associated(session, entry.head, hashed)
-    _, key = session.receive(entry.head.headers)
+    associated = message._entry_associated(session, entry.head)
+    _, key = session.receive(entry.head.headers, hashed)
     return {
         "entry": at,
         "slots": len(layout.entries),
