@@ -187,7 +187,7 @@ class Databases:
         """Forget all sessions, so that a table's size does not grow over the rounds."""
         for store in self._stores:
             with store.transaction():
-                store.drop_sessions(CONTACT)
+                store.drop_sessions(CONTACT, 0)
 
     def close(self) -> None:
         """Close both."""

@@ -179,7 +179,9 @@ class App:
                 self._meter.prune(moment.tick)
             return tidy(rows, moment, self._meter, step, read_now)
 
-        self._hub.create_rate.prune(self.clock.moment().tick)
+        tick = self.clock.moment().tick
+        self._hub.create_rate.prune(tick)
+        self._hub.directory_rate.prune(tick)
         return run
 
 

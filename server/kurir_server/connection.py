@@ -13,11 +13,7 @@ from typing import Final
 from kurir_server.delivery import Deliveries, Wanted
 from kurir_server.hub import Hub
 from kurir_server.keys import RelayKeys
-from kurir_server.limits import (
-    DIRECTORY_RATE,
-    MAX_BAD_FRAMES,
-    MAX_OPEN_MAILBOXES,
-)
+from kurir_server.limits import DIRECTORY_RATE, MAX_BAD_FRAMES, MAX_OPEN_MAILBOXES
 from kurir_server.pace import Pace, too_fast
 from kurir_server.registry import Registry
 from kurir_server.relay import NOT_AUTHORISED, Batch, Opened, Relay, Submitted
@@ -185,7 +181,9 @@ class Connection:
                     n, 1, lambda rows, moment: [registry.register(rows, moment, nonce, request)]
                 )
             case GetBusiness(n, business_id):
+                # Its own rate first: what that refuses costs others of the network nothing.
                 _, slow = self._pace.allow(DIRECTORY_RATE, moment, 1)
+                slow = slow or self._services.hub.directory_rate.take(self._network, moment.tick)
                 if slow is not None:
                     self._error(n, too_fast(slow))
                     return

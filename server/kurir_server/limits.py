@@ -61,7 +61,13 @@ CREATE_RATE: Final = Rate(per_second=0.5, burst=1_000)
 """New mailboxes from one network address (IPv6: one /64). A household needs dozens a year; the
 burst lets a restored or a test device make all of its own at once."""
 DIRECTORY_RATE: Final = Rate(per_second=0.5, burst=30)
-"""``get_business`` from one connection: each takes one-time prekeys away."""
+"""``get_business`` from one connection: somebody who looks businesses up needs a few a minute."""
+DIRECTORY_NETWORK_RATE: Final = Rate(per_second=2.0, burst=120)
+"""``get_business`` from one network address (IPv6: one /64), as four connections may at their
+fastest: enough for many people behind one address, and further connections gain nothing."""
+ONE_TIME_RATE: Final = Rate(per_second=0.001, burst=25)
+"""One-time prekeys of each kind that one business hands out; beyond, its card goes without them. A
+bot keeps 50 here and refills every six hours, in which at most 46 go, whoever asks."""
 BUSINESS_RATE: Final = Rate(per_second=1_000.0, burst=2_000)
 """Charges of one ``platform`` business, by all of its lanes."""
 SMALL_BUSINESS_RATE: Final = Rate(per_second=1.0, burst=10)

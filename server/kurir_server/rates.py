@@ -61,7 +61,7 @@ class Allowance:
 
 
 class Buckets(Generic[Key]):
-    """One bucket per key, bounded in number."""
+    """One bucket per key, bounded in number; those that are full again go as others are used."""
 
     __slots__ = ("_buckets", "_most", "rate")
 
@@ -88,7 +88,7 @@ class Buckets(Generic[Key]):
             level = bucket.level(self.rate, now) if bucket else float(self.rate.burst)
             self._buckets[key] = Bucket(level - count, now)
             self._buckets.move_to_end(key)
-            while len(self._buckets) > self._most:
+            while len(self._buckets) > self._most or self._is_oldest_full(now):
                 self._buckets.popitem(last=False)
         return refusal
 
@@ -97,6 +97,11 @@ class Buckets(Generic[Key]):
         full = [k for k, b in self._buckets.items() if b.level(self.rate, now) >= self.rate.burst]
         for key in full:
             del self._buckets[key]
+
+    def _is_oldest_full(self, now: float) -> bool:
+        """Whether the one unused for longest says nothing any more."""
+        oldest = next(iter(self._buckets.values()), None)
+        return oldest is not None and oldest.level(self.rate, now) >= self.rate.burst
 
     def __len__(self) -> int:
         return len(self._buckets)

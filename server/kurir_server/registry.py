@@ -13,7 +13,8 @@ from kurir_billing.invoice import head_for, packed_head
 from kurir_billing.leaf import open_leaf
 from kurir_billing.tariffs import DEFAULT_TARIFF
 from kurir_server.keys import RelayKeys
-from kurir_server.limits import PAGE_LEAVES
+from kurir_server.limits import MAX_BUCKETS, ONE_TIME_RATE, PAGE_LEAVES
+from kurir_server.rates import Buckets
 from kurir_server.relay import Relay
 from kurir_server.rows import Business, Moment, PreKeyKind, Rows
 from kurir_wire import codes
@@ -48,6 +49,7 @@ class Registry:
     def __init__(self, keys: RelayKeys, relay: Relay) -> None:
         self._keys = keys
         self._relay = relay
+        self._one_time: Buckets[BusinessId] = Buckets(ONE_TIME_RATE, MAX_BUCKETS)
 
     def register(
         self, rows: Rows, moment: Moment, nonce: bytes, request: Register
@@ -157,12 +159,15 @@ class Registry:
     def get_business(
         self, rows: Rows, moment: Moment, n: int, business_id: BusinessId
     ) -> BusinessIs | Result:
-        """The card, the badge, and one one-time prekey of each kind, which is removed."""
+        """The card, the badge, and one one-time prekey of each kind, which is removed. Too fast for
+        those, the card comes without: the last-resort key that it names serves."""
         business = rows.business(business_id)
         if business is None or moment.now >= business.expires:
             return Result(codes.NOT_FOUND, "there is no such business, or its card has expired")
-        ec = rows.take_prekey(business_id, PreKeyKind.EC)
-        kem = rows.take_prekey(business_id, PreKeyKind.KEM)
+        ec = kem = None
+        if self._one_time.take(business_id, moment.tick) is None:
+            ec = rows.take_prekey(business_id, PreKeyKind.EC)
+            kem = rows.take_prekey(business_id, PreKeyKind.KEM)
         return BusinessIs(
             n,
             business.card,

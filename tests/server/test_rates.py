@@ -44,3 +44,13 @@ def test_buckets_are_bounded_and_full_ones_forgotten() -> None:
     assert len(buckets) == 2
     buckets.prune(12.0)
     assert len(buckets) == 0
+
+
+def test_full_buckets_are_forgotten_as_others_are_used() -> None:
+    buckets: Buckets[str] = Buckets(RATE, 10)
+    for key, now in (("a", 0.0), ("b", 1.0), ("c", 1.9)):
+        assert buckets.take(key, now) is None
+    assert len(buckets) == 3, "none is full yet"
+    assert buckets.take("d", 3.0) is None
+    assert len(buckets) == 2, "a and b are full again"
+    assert buckets.look("c", 3.0, 4) is not None

@@ -12,10 +12,18 @@ import pytest
 from kurir_billing.charge import packed
 from kurir_billing.invoice import open_head
 from kurir_billing.ratecard import open_rate_card
+from kurir_client.bot import RENEW_EVERY
+from kurir_client.business import PREKEY_STOCK
 from kurir_server import connection as connection_module
 from kurir_server import registry as registry_module
 from kurir_server.connection import Connection, Services
-from kurir_server.limits import CREATE_RATE, DIRECTORY_RATE, MAX_BAD_FRAMES
+from kurir_server.limits import (
+    CREATE_RATE,
+    DIRECTORY_NETWORK_RATE,
+    DIRECTORY_RATE,
+    MAX_BAD_FRAMES,
+    ONE_TIME_RATE,
+)
 from kurir_server.work import RETRY_SECONDS
 from kurir_wire import codes, frames
 from kurir_wire.codec import pack
@@ -383,9 +391,64 @@ def test_the_directory_has_a_pace(rig: Rig) -> None:
     slow = result_of(talk.send(GetBusiness(1, shop.id)))
     assert slow is not None
     assert (slow.code, slow.retry_after, slow.left) == (codes.RATE, 2, 0)
-    assert isinstance(rig.connection().send(GetBusiness(1, shop.id))[0], BusinessIs)
     rig.tick += 2
     assert isinstance(talk.send(GetBusiness(1, shop.id))[0], BusinessIs)
+
+
+def test_further_connections_of_a_network_share_its_pace(rig: Rig) -> None:
+    shop, eager = rig.shop(), rig.connection()
+    for _ in range(DIRECTORY_NETWORK_RATE.burst):
+        eager.send(GetBusiness(1, shop.id))
+    # What its own rate refused, a connection did not take from the others of its network.
+    for _ in range(DIRECTORY_NETWORK_RATE.burst - DIRECTORY_RATE.burst):
+        assert isinstance(rig.connection().send(GetBusiness(1, shop.id))[0], BusinessIs)
+    slow = result_of(rig.connection().send(GetBusiness(1, shop.id)))
+    assert slow == Result(codes.RATE, "too fast; retry later", 1, 0)
+    elsewhere = rig.connection(b"another network")
+    assert isinstance(elsewhere.send(GetBusiness(1, shop.id))[0], BusinessIs)
+    rig.tick += 1
+    assert isinstance(rig.connection().send(GetBusiness(1, shop.id))[0], BusinessIs)
+
+
+def handed_out(rig: Rig, shop: Shop) -> tuple[bool, bool]:
+    """Whether somebody new gets one-time prekeys with the card: EC, KEM."""
+    (reply,) = rig.connection(secrets.token_bytes(8)).send(GetBusiness(1, shop.id))
+    assert isinstance(reply, BusinessIs), "the card is never refused"
+    return reply.one_time is not None, reply.kem is not None
+
+
+def stocked(rig: Rig) -> Shop:
+    """A business that left as many one-time prekeys as a bot does."""
+    shop = rig.shop()
+    ids = range(1, PREKEY_STOCK + 1)
+    refill = PutPreKeys(1, [shop.ec(n) for n in ids], [shop.kem(n) for n in ids])
+    assert code_of(proved(rig, shop).send(refill)) == "ok"
+    return shop
+
+
+def test_beyond_its_rate_a_card_comes_without_one_time_prekeys(rig: Rig) -> None:
+    shop, other = stocked(rig), stocked(rig)
+    for _ in range(ONE_TIME_RATE.burst):
+        assert handed_out(rig, shop) == (True, True)
+    before = rig.count("prekeys")
+    for _ in range(3):
+        assert handed_out(rig, shop) == (False, False)
+    assert rig.count("prekeys") == before
+    assert handed_out(rig, other) == (True, True), "each business has its own"
+    rig.tick += 1 / ONE_TIME_RATE.per_second
+    assert handed_out(rig, shop) == (True, True)
+    assert handed_out(rig, shop) == (False, False)
+
+
+def test_a_flood_does_not_empty_the_stock_before_it_is_refilled(rig: Rig) -> None:
+    shop = stocked(rig)
+    for _ in range(2 * PREKEY_STOCK):
+        handed_out(rig, shop)
+    steps = 2 * PREKEY_STOCK
+    for _ in range(steps):
+        rig.tick += RENEW_EVERY / steps
+        handed_out(rig, shop)
+    assert rig.count("prekeys") > 0
 
 
 def test_prices_and_time(rig: Rig) -> None:
