@@ -136,18 +136,21 @@ class TestRelay:
         return key(f"{self.name} operator")
 
     @property
+    def checkpoint_key(self) -> SigningKey:
+        return key(f"{self.name} checkpoint")
+
+    @property
     def id(self) -> RelayId:
         return relay_id_of(public(self.root))
 
     def cert(self, not_before: int = NOW - DAY, not_after: int = NOW + 365 * DAY) -> RelayCert:
-        beacon, receipt, operator = (
-            public(secret) for secret in (self.beacon_key, self.receipt_key, self.operator)
+        beacon, receipt, operator, checkpoint = (
+            public(secret)
+            for secret in (self.beacon_key, self.receipt_key, self.operator, self.checkpoint_key)
         )
-        message = relay_cert_message(beacon, receipt, operator, not_before, not_after)
-        signature = sign(self.root, message)
-        return RelayCert(
-            public(self.root), beacon, receipt, operator, not_before, not_after, signature
-        )
+        keys = (beacon, receipt, operator, checkpoint)
+        signature = sign(self.root, relay_cert_message(*keys, not_before, not_after))
+        return RelayCert(public(self.root), *keys, not_before, not_after, signature)
 
     def nonce(self, minute: int) -> bytes:
         return hmac.digest(self.name.encode(), str(minute).encode(), "sha256")[:16]
