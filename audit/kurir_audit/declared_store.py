@@ -18,6 +18,10 @@ _PREKEY: Final = "until handed out once, or the business replaces it"
 _CHARGE: Final = "32 days at most after acceptance"
 _OPEN_CHARGE: Final = "until settled, or its envelope is gone; 32 days at most"
 _RECORD: Final = "for as long as invoices must be provable (the operator's bookkeeping period)"
+_PENDING: Final = "until the day is over, and at most a round of housekeeping"
+_TOTALS: Final = (
+    "how many messages all businesses together paid for on a day; everyone can ask for it"
+)
 _PUBLIC: Final = "nothing: it is public"
 _NONE: Final = "nothing by itself"
 _SEE: Final = "; see What columns give together"
@@ -372,6 +376,54 @@ LEAVES: Final = Group(
     ),
 )
 
+PENDING: Final = Group(
+    "pending",
+    "settled charges whose day is not over: they come into the ledger together",
+    (
+        Field(
+            "settled_day",
+            B,
+            "A day comes into the ledger when it is over.",
+            _PENDING,
+            "on which day some customer opened a message",
+            unit=DAY,
+        ),
+        Field(
+            "hash",
+            B,
+            "Is what comes into the tree; kept in its order, so that no other order is.",
+            _PENDING,
+            "which row of `leaves` it came of: it follows from that",
+        ),
+    ),
+)
+
+TILES: Final = Group(
+    "tiles",
+    "the ledger: hashes of a Merkle tree over all leaves, a day's in the order of their hashes",
+    (
+        Field("level", B, "Says at which height of the tree.", _RECORD, _NONE),
+        Field("n", B, "Says at which place.", _RECORD, _NONE),
+        Field(
+            "hashes",
+            B,
+            "Anyone can be shown that a charge is in the ledger, and that nothing was taken out.",
+            _RECORD,
+            "with `checkpoints`, which leaves are of one day; that is in `leaves` too",
+        ),
+    ),
+)
+
+CHECKPOINTS: Final = Group(
+    "checkpoints",
+    "what the relay signed about the ledger, once for each day with settlements",
+    (
+        Field("size", B, "Says how many leaves there were.", _RECORD, _TOTALS),
+        Field("day", B, "Says of which day the last ones are.", _RECORD, _TOTALS, unit=DAY),
+        Field("note", B, "The relay cannot deny it; public.", _RECORD, _TOTALS),
+    ),
+)
+
 RATE_CARDS: Final = Group(
     "rate_cards",
     "price lists, signed by the operator",
@@ -395,6 +447,9 @@ STORE: Final = (
     USED_ENVELOPES,
     LANES,
     LEAVES,
+    PENDING,
+    TILES,
+    CHECKPOINTS,
     RATE_CARDS,
 )
 

@@ -13,8 +13,6 @@ from typing import Final
 
 from kurir_wire.ids import Hash
 
-MAX_PROOF: Final = 64
-"""Hashes in one proof: a tree of 2 ** 63 leaves needs no more."""
 EMPTY_ROOT: Final = Hash(hashlib.sha256().digest())
 """The root of a tree without leaves."""
 

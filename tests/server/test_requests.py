@@ -159,7 +159,7 @@ def test_a_proof_of_another_connection_opens_nothing(rig: Rig) -> None:
         assert code_of(talk.send(Delete(2, [box.id]))) == codes.NOT_AUTHORISED
         assert code_of(talk.send(GetInvoice(3, 202701))) == codes.NOT_AUTHORISED
     # The same connection state with that nonce takes them.
-    services = Services(rig.keys, rig.relay, rig.registry, rig.hub)
+    services = Services(rig.keys, rig.relay, rig.registry, rig.ledger, rig.hub)
     for request in stale:
         talk = Talk(rig, Connection(services, OTHER_NONCE, b"net"))
         assert code_of(talk.send(request)) == "ok", request
