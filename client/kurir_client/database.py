@@ -16,6 +16,7 @@ import sqlcipher3
 
 from kurir_client.errors import ProfileError
 from kurir_client.schema import (
+    CHECKPOINT,
     SCHEMA,
     SCHEMA_VERSION,
     Contact,
@@ -26,6 +27,7 @@ from kurir_client.schema import (
     Outgoing,
     OwnCharge,
     Role,
+    SeenCheckpoint,
     Status,
 )
 
@@ -57,7 +59,7 @@ class Database:
 
     @classmethod
     def open(cls, file: Path, key: bytes) -> Self:
-        """Open an existing one.
+        """Open an existing one, and bring one of an older version forward.
 
         :raises ProfileError: missing, damaged, or of a newer version
         """
@@ -66,13 +68,23 @@ class Database:
                 f"the database {file} is missing", "without it the profile is lost; make a new one"
             )
         store = cls(_connect(file, key))
-        version = int((store.get("schema") or b"0").decode())
+        with store.transaction():
+            version = store._brought_forward()
         if version != SCHEMA_VERSION:
             raise ProfileError(
                 f"the database has version {version}, this kurir reads {SCHEMA_VERSION}",
                 "update kurir",
             )
         return store
+
+    def _brought_forward(self) -> int:
+        """:returns: the version that it has now"""
+        version = int((self.get("schema") or b"0").decode())
+        if version == 1:
+            self._run(CHECKPOINT)
+            version = SCHEMA_VERSION
+            self.put("schema", str(version).encode())
+        return version
 
     def close(self) -> None:
         """Close it; open transactions are rolled back."""
@@ -190,6 +202,7 @@ _TABLES: Final[dict[Any, str]] = {
     Outgoing: "outbox",
     Message: "message",
     OwnCharge: "charge",
+    SeenCheckpoint: "checkpoint",
 }
 _CONVERT: Final[dict[str, Callable[[Any], Any]]] = {
     "kind": lambda value: Kind(value) if isinstance(value, str) else value,
@@ -198,6 +211,7 @@ _CONVERT: Final[dict[str, Callable[[Any], Any]]] = {
     "introduced": bool,
     "posted": bool,
     "used": bool,
+    "agrees": bool,
 }
 
 

@@ -9,9 +9,21 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
-SCHEMA: Final = """
+CHECKPOINT: Final = """
+CREATE TABLE checkpoint(
+    note BLOB PRIMARY KEY,           -- as the relay signed it
+    size INTEGER NOT NULL,
+    root BLOB NOT NULL,
+    cert BLOB NOT NULL,              -- packed RelayCert, which names the key that signed
+    agrees INTEGER NOT NULL          -- 0: kept as evidence, for it contradicts one that agrees
+) WITHOUT ROWID;
+"""
+"""What version 2 added."""
+
+SCHEMA: Final = (
+    """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE contact(
     id INTEGER PRIMARY KEY,
@@ -106,6 +118,8 @@ CREATE TABLE charge(
     settled_day INTEGER
 ) WITHOUT ROWID;
 """
+    + CHECKPOINT
+)
 
 
 class Kind(StrEnum):
@@ -228,3 +242,14 @@ class OwnCharge:
     state: str
     answer: bytes | None
     settled_day: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SeenCheckpoint:
+    """A row of ``checkpoint``: a signed state of the relay's ledger."""
+
+    note: bytes
+    size: int
+    root: bytes
+    cert: bytes
+    agrees: bool
