@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -97,3 +99,29 @@ def test_a_relay_that_goes_back_and_another_way_is_found_out(
     # The lists contradict each other too, and the invoice from before says so.
     differs = shop.run("invoice", "verify", str(file), code=8)[-1]["error"]
     assert "line 1: was settled on" in differs
+
+
+def test_an_auditor_recomputes_the_ledger_of_a_running_relay(
+    relay: Relay, shop: Person, customer: Person, tmp_path: Path
+) -> None:
+    settled_invoice(relay, shop, customer, tmp_path)
+    export = tmp_path / "ledger"
+    relay.command("ledger", "export", str(export), "--db", str(relay.db))
+    audit = [sys.executable, "-m", "kurir_audit", "ledger", str(export)]
+    done = subprocess.run([*audit, "--json"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout
+    (file,) = json.loads(done.stdout)["files"]
+    assert (file["leaves"], file["checkpoints"]) == (2, 1)
+    assert sum(line["micro_usd"] for line in file["totals"]) == RATE_ID
+    # One digit of one leaf, and it shows.
+    lines = export.read_bytes().splitlines(keepends=True)
+    place = next(n for n, line in enumerate(lines) if line.startswith(b'{"leaf"'))
+    lines[place] = (
+        lines[place][:200]
+        + (b"A" if lines[place][200:201] != b"A" else b"B")
+        + (lines[place][201:])
+    )
+    export.write_bytes(b"".join(lines))
+    done = subprocess.run(audit, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert f"line {place + 1}: " in done.stdout.replace("\n", " ")
