@@ -169,7 +169,7 @@ class App:
         while not step.is_done:
             tidied = await self.writer.call(self._tidy_step(step))
             if isinstance(tidied, Failed):
-                return
+                break
             self._hub.gone(tidied.gone)
             step = tidied.next
         await self.writer.checkpoint()

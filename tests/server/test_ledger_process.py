@@ -106,6 +106,28 @@ async def test_a_relay_closes_its_days_by_itself(tmp_path: Path) -> None:
         assert one(relay, "SELECT count(*) FROM checkpoints") == 2
 
 
+async def test_a_damaged_ledger_does_not_keep_what_was_deleted(tmp_path: Path) -> None:
+    """Its day stays open; housekeeping does the rest, and cuts the write-ahead log."""
+    clock = tmp_path / "clock"
+    clock.write_text("0")
+    with running(tmp_path, "--demo-clock", str(clock)) as relay:
+        today = int(time.time()) // DAY
+        leave_waiting(relay, today - 1, 300, 1)
+        assert (await newest(relay)).size == 300
+        with database(relay) as connection:
+            connection.execute("DELETE FROM tiles WHERE level = 0 AND n = 1")
+        leave_waiting(relay, today, 3, 2)
+        wal = relay.db.with_name("relay.db-wal")
+        assert wal.stat().st_size > 0
+        clock.write_text(str(DAY))
+        async with asyncio.timeout(20):
+            while wal.stat().st_size > 0:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        assert "internal-error" in relay.log.read_text()
+        assert one(relay, "SELECT count(*) FROM pending") == 3
+        assert one(relay, "SELECT count(*) FROM checkpoints") == 1
+
+
 async def test_a_relay_from_before_the_ledger(tmp_path: Path) -> None:
     """Its keys want renewing, its database is brought forward when it starts, not before."""
     relay = RelayProcess(tmp_path).init()
