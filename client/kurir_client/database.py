@@ -68,7 +68,8 @@ class Database:
                 f"the database {file} is missing", "without it the profile is lost; make a new one"
             )
         store = cls(_connect(file, key))
-        with store.transaction():
+        version = store._version()
+        if version == 1:
             version = store._brought_forward()
         if version != SCHEMA_VERSION:
             raise ProfileError(
@@ -77,14 +78,16 @@ class Database:
             )
         return store
 
+    def _version(self) -> int:
+        return int((self.get("schema") or b"0").decode())
+
     def _brought_forward(self) -> int:
         """:returns: the version that it has now"""
-        version = int((self.get("schema") or b"0").decode())
-        if version == 1:
-            self._run(CHECKPOINT)
-            version = SCHEMA_VERSION
-            self.put("schema", str(version).encode())
-        return version
+        with self.transaction():
+            if self._version() == 1:  # another process may have been faster
+                self._run(CHECKPOINT)
+                self.put("schema", str(SCHEMA_VERSION).encode())
+        return self._version()
 
     def close(self) -> None:
         """Close it; open transactions are rolled back."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -138,13 +139,17 @@ async def test_what_is_no_fork(relay: LedgerRelay) -> None:
     assert kept(relay, agreeing=True) == [5]
 
 
-def test_a_profile_of_the_first_version_is_brought_forward(pair: Pair) -> None:
-    store = pair.bob.store
-    with store.transaction():
-        store._run("DROP TABLE checkpoint")
-        store.put("schema", b"1")
-    with store.transaction():
-        assert store._brought_forward() == SCHEMA_VERSION
-    assert store.checkpoints(agreeing=True) == []
-    assert store.get("schema") == str(SCHEMA_VERSION).encode()
-    assert Store._brought_forward(store) == SCHEMA_VERSION
+def test_a_profile_of_the_first_version_is_brought_forward(tmp_path: Path) -> None:
+    file, key = tmp_path / "store.db", bytes(32)
+    made = Store.create(file, key)
+    with made.transaction():
+        made._run("DROP TABLE checkpoint")
+        made.put("schema", b"1")
+        made.put("kept", b"as it was")
+    made.close()
+    for _ in range(2):
+        store = Store.open(file, key)
+        assert store.checkpoints(agreeing=True) == []
+        assert store.get("schema") == str(SCHEMA_VERSION).encode()
+        assert store.get("kept") == b"as it was"
+        store.close()

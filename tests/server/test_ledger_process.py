@@ -104,6 +104,12 @@ async def test_a_relay_closes_its_days_by_itself(tmp_path: Path) -> None:
         clock.write_text("0")
         await asyncio.sleep(2.5)
         assert one(relay, "SELECT count(*) FROM checkpoints") == 2
+        # Nothing can settle for a closed day, also after a crash with a clock that went back: the
+        # relay's time is after its end.
+        relay.kill()
+        relay.start()
+        async with relay.client() as client:
+            assert client.welcome.now // DAY > today
 
 
 async def test_a_damaged_ledger_does_not_keep_what_was_deleted(tmp_path: Path) -> None:
