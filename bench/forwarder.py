@@ -31,7 +31,8 @@ class Forwarder(Server):
 
 async def _serve(ready: Path) -> None:
     readers: dict[bytes, ServerConnection] = {}
-    cert = RelayCert(bytes(32), bytes(32), bytes(32), bytes(32), 0, 1, bytes(64))
+    key = bytes(32)
+    cert = RelayCert(key, key, key, key, key, 0, 1, bytes(64))
     beacon = Beacon(0, bytes(16), bytes(64))
 
     async def handle(socket: ServerConnection) -> None:

@@ -1,9 +1,9 @@
 """``kurir-audit``: what a relay exposes, measured.
 
 Exit codes: 0 nothing to object to; 1 found (an unknown table or column, a word that should not be
-there); 2 the command could not be carried out; 3 the search was blind, or found what it
-cannot judge without a baseline. Errors go to standard error as ``error: …`` and, where it helps,
-``hint: …``.
+there, a ledger that does not hold); 2 the command could not be carried out; 3 the search was
+blind, or found what it cannot judge without a baseline. Errors go to standard error as
+``error: …`` and, where it helps, ``hint: …``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,17 @@ from typing import Any, NoReturn
 
 import click
 
-from kurir_audit import as_json, canary, canary_view, document, inventory, stored, views
+from kurir_audit import (
+    as_json,
+    canary,
+    canary_view,
+    document,
+    inventory,
+    ledger,
+    ledger_view,
+    stored,
+    views,
+)
 from kurir_audit.capture import reason
 from kurir_audit.controls import Controls
 from kurir_audit.errors import EXIT_FOUND, EXIT_OK, EXIT_USAGE, AuditError, UsageError
@@ -34,7 +44,7 @@ def cli() -> None:
 
     \b
     Exit codes: 0 nothing to object to
-                1 found: an unknown field, a word that should not be there
+                1 found: an unknown field, a word that should not be there, a ledger that differs
                 2 the command could not be carried out
                 3 the search was blind, or found what it cannot judge
     """
@@ -145,6 +155,33 @@ def canary_command(
         out.print()
         out.print(canary_view.verdict(outcome))
     return outcome.exit_code
+
+
+@cli.command("ledger")
+@click.argument("files", type=_FILE, nargs=-1, required=True)
+@click.option(
+    "--checkpoint", "notes", type=_FILE, multiple=True, help="A checkpoint that somebody kept."
+)
+@_json
+def ledger_command(files: tuple[Path, ...], notes: tuple[Path, ...], json_: bool) -> int:
+    """Recompute a relay's ledger from what `kurir-relay ledger export` wrote.
+
+    Checks each leaf (signed by the business, opened by the customer's device, priced by its rate
+    card, there once), each checkpoint (signed by the relay, with the root that the leaves give),
+    and whether several files of one relay, or checkpoints that others kept, are of the same ledger.
+    Prints totals by business, month, market and class; there is no mailbox in it to see.
+    """
+    accounts = [ledger.examine(file) for file in files]
+    forks = ledger.forks(accounts)
+    for account in accounts:
+        forks += (found for note in notes if (found := ledger.missing(account, note)))
+    if json_:
+        click.echo(as_json.dump(ledger_view.accounts_json(accounts, forks)))
+    else:
+        out = views.console()
+        out.print(ledger_view.accounts_view(accounts))
+        out.print(ledger_view.verdict(accounts, forks))
+    return EXIT_FOUND if forks or any(account.fault for account in accounts) else EXIT_OK
 
 
 @cli.command("tap")

@@ -40,6 +40,7 @@ STRUCTURES: Final = (
             _public("beacon_pk", "Checks beacons.", purpose=B),
             _public("receipt_pk", "Checks receipts and refusals.", purpose=B),
             _public("operator_pk", "Checks badges, price lists, invoices.", purpose=B),
+            _public("checkpoint_pk", "Checks the ledger's checkpoints.", purpose=B),
             _public("not_before", "A stolen key ends with its certificate."),
             _public("not_after", "A stolen key ends with its certificate."),
             _public("signature", "The root key says so."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from kurir_audit.declaration import Content, Field, Group, IndexEntry, Purpose
+from kurir_audit.declared_ledger import CHECKPOINTS, LEAVES, PENDING, RATE_CARDS, TILES
 from kurir_wire.ids import DAY, HOUR
 
 D, B, A, O = Purpose.DELIVERY, Purpose.BILLING, Purpose.ABUSE, Purpose.OPERATION  # noqa: E741
@@ -17,7 +18,6 @@ _BUSINESS: Final = "for as long as the business is registered"
 _PREKEY: Final = "until handed out once, or the business replaces it"
 _CHARGE: Final = "32 days at most after acceptance"
 _OPEN_CHARGE: Final = "until settled, or its envelope is gone; 32 days at most"
-_RECORD: Final = "for as long as invoices must be provable (the operator's bookkeeping period)"
 _PUBLIC: Final = "nothing: it is public"
 _NONE: Final = "nothing by itself"
 _SEE: Final = "; see What columns give together"
@@ -335,54 +335,6 @@ LANES: Final = Group(
     ),
 )
 
-LEAVES: Final = Group(
-    "leaves",
-    "settled charges: what the invoice lists; no mailbox, no envelope",
-    (
-        Field(
-            "business",
-            B,
-            "Says who owes it.",
-            _RECORD,
-            "how many messages a business paid for" + _SEE,
-        ),
-        Field(
-            "settled_day",
-            B,
-            "Says in which month it is invoiced.",
-            _RECORD,
-            "on which day some customer opened a message" + _SEE,
-            unit=DAY,
-        ),
-        Field(
-            "charge",
-            B,
-            "The same charge is not invoiced twice.",
-            _RECORD,
-            "which row of `charges` it came of, while that is there" + _SEE,
-        ),
-        Field(
-            "leaf",
-            B,
-            "Proves the line: signed by the business, unlocked by the customer's device.",
-            _RECORD,
-            "market, category, class and price of one message" + _SEE,
-            Content.SIGNED,
-        ),
-    ),
-)
-
-RATE_CARDS: Final = Group(
-    "rate_cards",
-    "price lists, signed by the operator",
-    (
-        Field("version", B, "The newest in force is handed out.", _RECORD, _PUBLIC),
-        Field("hash", B, "A charge names its price list by it.", _RECORD, _PUBLIC),
-        Field("effective_from", B, "Says from when it counts.", _RECORD, _PUBLIC, unit=1),
-        Field("card", B, "Holds the prices and the operator's signature.", _RECORD, _PUBLIC),
-    ),
-)
-
 STORE: Final = (
     META,
     MAILBOXES,
@@ -395,6 +347,9 @@ STORE: Final = (
     USED_ENVELOPES,
     LANES,
     LEAVES,
+    PENDING,
+    TILES,
+    CHECKPOINTS,
     RATE_CARDS,
 )
 

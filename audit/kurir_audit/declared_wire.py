@@ -156,6 +156,26 @@ REQUESTS: Final = (
         "asks for the head of an invoice",
         (_n(), Field("month", B, "Says which month.", _PASSING, _NONE)),
     ),
+    Group("checkpoint", "asks for the newest checkpoint of the ledger", (_n(),)),
+    Group(
+        "inclusion",
+        "asks for proofs that charges are in the ledger",
+        (
+            _n(),
+            Field("size", B, "Says in which state of the ledger.", _PASSING, _NONE),
+            Field("day", B, "Says where to look.", _PASSING, _NONE),
+            Field("charges", B, "Lists hashes of charges.", _PASSING, "which invoice is checked"),
+        ),
+    ),
+    Group(
+        "consistency",
+        "asks for the proof that the ledger only grew",
+        (
+            _n(),
+            Field("old", B, "Says since when.", _PASSING, "when somebody last asked"),
+            Field("new", B, "Says until when.", _PASSING, _NONE),
+        ),
+    ),
 )
 
 REPLIES: Final = (
@@ -242,6 +262,21 @@ REPLIES: Final = (
         "invoice_is",
         "the head of an invoice",
         (_n(), _own("head", B, "A packed InvoiceHead: count, total, hash of the lines.")),
+    ),
+    Group(
+        "checkpoint_is",
+        "the newest checkpoint",
+        (_n(), _own("note", B, "A signed note: size and root of the ledger, for everyone.")),
+    ),
+    Group(
+        "inclusion_is",
+        "where charges stand in the ledger",
+        (_n(), _own("places", B, "Lists Place entries in the order of the request.")),
+    ),
+    Group(
+        "consistency_is",
+        "that the ledger only grew",
+        (_n(), _own("proof", B, "Lists hashes of its tree.")),
     ),
 )
 
@@ -334,6 +369,14 @@ ENTRIES: Final = (
                 _STORED,
                 "that this message could be read",
             ),
+        ),
+    ),
+    Group(
+        "Place",
+        "where a charge stands in the ledger",
+        (
+            _own("index", B, "Says at which place; within a day, places follow from hashes."),
+            _own("proof", B, "Lists hashes that lead from the leaf to the root."),
         ),
     ),
     Group(

@@ -13,7 +13,7 @@ from kurir_billing.charge import Line
 from kurir_billing.errors import BillingError
 from kurir_billing.invoice import Invoice, Records, open_head, verify_invoice
 from kurir_billing.leaf import Leaf, open_leaf
-from kurir_client import business_keys, mailboxes
+from kurir_client import business_keys, ledger, mailboxes
 from kurir_client.errors import RelayError, UsageError
 from kurir_client.link import Link
 from kurir_client.meeting import fetch_rate_card
@@ -200,10 +200,12 @@ async def fetch_settlements(profile: Profile, link: Link, month: int) -> list[Le
 
 
 async def fetch_invoice(profile: Profile, link: Link, month: int) -> Invoice:
-    """The invoice of a month: the relay's signed head, and the lines from its daily lists.
+    """The invoice of a month: the relay's signed head, the lines from its daily lists, and where
+    they stand in the ledger.
 
     :param month: year * 100 + month; the running one goes through yesterday
     :raises RelayError: the relay has none, or sends something else
+    :raises LedgerForkError: its ledger is another one than before
     """
     leaves = await fetch_settlements(profile, link, month)
     answer = await link.request(lambda n: frames.GetInvoice(n, month), frames.InvoiceIs)
@@ -217,9 +219,10 @@ async def fetch_invoice(profile: Profile, link: Link, month: int) -> Invoice:
                 frames.RateCardIs,
             )
             cards[wanted] = sent.card
+    standing = await ledger.fetch_standing(profile, link, leaves)
     shown = await status(profile, link)
     legal_name = shown.legal_name or profile.store.need("legal_name").decode()
-    return Invoice(link.cert, legal_name, head, tuple(leaves), tuple(cards.values()))
+    return Invoice(link.cert, legal_name, head, tuple(leaves), tuple(cards.values()), standing)
 
 
 def records(profile: Profile) -> Records:
@@ -229,7 +232,7 @@ def records(profile: Profile) -> Records:
     settled = {Hash(row.hash): row.settled_day for row in rows if row.settled_day is not None}
     certified = profile.store.get("certified_name")
     name = None if certified is None else certified.decode()
-    return Records(profile.relay_id, own_id(profile), signed, settled, name)
+    return Records(profile.relay_id, own_id(profile), signed, settled, name, ledger.known(profile))
 
 
 def verify(profile: Profile, invoice: Invoice) -> None:

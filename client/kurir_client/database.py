@@ -27,6 +27,7 @@ from kurir_client.schema import (
     Outgoing,
     OwnCharge,
     Role,
+    SeenCheckpoint,
     Status,
 )
 
@@ -56,7 +57,7 @@ class Database:
 
     @classmethod
     def open(cls, file: Path, key: bytes) -> Self:
-        """Open an existing one.
+        """Open an existing one, and bring one of an older version forward.
 
         :raises ProfileError: missing, damaged, or of a newer version
         """
@@ -65,12 +66,9 @@ class Database:
                 f"the database {file} is missing", "without it the profile is lost; make a new one"
             )
         store = cls(_connect(file, key))
-        with store.transaction():
-            version = int((store.get("schema") or b"0").decode())
-            while version in MIGRATIONS:
-                store._run_all(MIGRATIONS[version])
-                version += 1
-                store.put("schema", str(version).encode())
+        version = store._version()
+        if version in MIGRATIONS:
+            version = store._brought_forward()
         if version != SCHEMA_VERSION:
             store.close()
             raise ProfileError(
@@ -78,6 +76,18 @@ class Database:
                 "update kurir",
             )
         return store
+
+    def _version(self) -> int:
+        return int((self.get("schema") or b"0").decode())
+
+    def _brought_forward(self) -> int:
+        """:returns: the version that it has now"""
+        with self.transaction():
+            # Another process may have been faster.
+            while (version := self._version()) in MIGRATIONS:
+                self._run_all(MIGRATIONS[version])
+                self.put("schema", str(version + 1).encode())
+        return version
 
     def close(self) -> None:
         """Close it; open transactions are rolled back."""
@@ -200,6 +210,7 @@ _TABLES: Final[dict[Any, str]] = {
     Outgoing: "outbox",
     Message: "message",
     OwnCharge: "charge",
+    SeenCheckpoint: "checkpoint",
 }
 _CONVERT: Final[dict[str, Callable[[Any], Any]]] = {
     "kind": lambda value: Kind(value) if isinstance(value, str) else value,
@@ -209,6 +220,7 @@ _CONVERT: Final[dict[str, Callable[[Any], Any]]] = {
     "wants_session": bool,
     "posted": bool,
     "used": bool,
+    "agrees": bool,
 }
 
 

@@ -7,6 +7,7 @@
     ├── ProfileError       3   the home folder: missing, locked, damaged, wrong passphrase
     ├── OfflineError       4   the relay cannot be reached; what was asked waits in the outbox
     ├── RelayError         5   the relay, or who speaks for it, did something that is not allowed
+    │   └── LedgerForkError    it signed two states of its ledger that contradict each other
     ├── PeerError          6   the other side: keys changed, invite used, mailbox gone
     └── RefusedError       7   a business message was refused, with code and quote
 
@@ -58,6 +59,10 @@ class RelayError(ClientError):
         super().__init__(what, hint)
         self.code = code
         self.retry_after = retry_after
+
+
+class LedgerForkError(RelayError):
+    """the relay signed two states of its ledger that contradict each other"""
 
 
 class PeerError(ClientError):

@@ -121,6 +121,13 @@ CREATE TABLE charge(
     answer BLOB,                     -- the relay's receipt or refusal
     settled_day INTEGER
 ) WITHOUT ROWID;
+CREATE TABLE checkpoint(
+    note BLOB PRIMARY KEY,           -- as the relay signed it
+    size INTEGER NOT NULL,
+    root BLOB NOT NULL,
+    cert BLOB NOT NULL,              -- packed RelayCert, which names the key that signed
+    agrees INTEGER NOT NULL          -- 0: kept as evidence, for it contradicts one that agrees
+) WITHOUT ROWID;
 """
 
 
@@ -144,6 +151,10 @@ ALTER TABLE session ADD COLUMN archived INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE former_session(id BLOB PRIMARY KEY, deleted_on INTEGER NOT NULL) WITHOUT ROWID;
 UPDATE contact SET wants_session = 1;
 UPDATE outbox SET wire = NULL, wired_at = NULL WHERE charge_hash IS NULL;
+CREATE TABLE checkpoint(
+    note BLOB PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, cert BLOB NOT NULL,
+    agrees INTEGER NOT NULL
+) WITHOUT ROWID;
 """,
 }
 """What brings a database of a version to the next one; applied in order, in one transaction."""
@@ -273,3 +284,14 @@ class OwnCharge:
     state: str
     answer: bytes | None
     settled_day: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SeenCheckpoint:
+    """A row of ``checkpoint``: a signed state of the relay's ledger."""
+
+    note: bytes
+    size: int
+    root: bytes
+    cert: bytes
+    agrees: bool

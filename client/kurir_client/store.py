@@ -1,12 +1,12 @@
-"""Contacts, mailboxes, invites and sessions; with the mail and our own prekeys, all that a profile
-stores.
+"""Contacts, mailboxes, invites, sessions, checkpoints; with the mail and our own prekeys, all that
+a profile stores.
 """
 
 from __future__ import annotations
 
 from kurir_client.mail import MailRows
 from kurir_client.prekeys import KeyRows
-from kurir_client.schema import Contact, Invite, Kind, Mailbox
+from kurir_client.schema import Contact, Invite, Kind, Mailbox, SeenCheckpoint
 
 
 class Store(MailRows, KeyRows):
@@ -178,3 +178,14 @@ class Store(MailRows, KeyRows):
         """Their keys are no longer trusted: what waits will be encrypted anew."""
         self._run("DELETE FROM session WHERE contact = ?", contact)
         self._run("UPDATE outbox SET wire = NULL, wired_at = NULL WHERE contact = ?", contact)
+
+    # checkpoints of the relay's ledger
+
+    def keep_checkpoint(self, seen: SeenCheckpoint) -> None:
+        """A signed state of the ledger; one that is here already stays as it was judged."""
+        if not self._maybe("SELECT 1 FROM checkpoint WHERE note = ?", seen.note):
+            self._insert(seen)
+
+    def checkpoints(self, *, agreeing: bool) -> list[SeenCheckpoint]:
+        """Those that agree with one another, or those that contradict them; smallest first."""
+        return self._rows(SeenCheckpoint, "WHERE agrees = ? ORDER BY size, note", agreeing)

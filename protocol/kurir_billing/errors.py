@@ -5,6 +5,7 @@
     BillingError
     ├── EvidenceError       a grant, beacon, lane or charge does not prove what it should
     ├── RateCardError       a rate card cannot be used
+    ├── LedgerError         a checkpoint, or what it should prove, does not hold
     └── InvoiceError        an invoice differs from the records; names the first difference
 """
 
@@ -19,6 +20,10 @@ class EvidenceError(BillingError):
 
 class RateCardError(BillingError):
     """the rate card cannot be used"""
+
+
+class LedgerError(BillingError):
+    """the ledger does not say what it should"""
 
 
 class InvoiceError(BillingError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from kurir_billing.errors import BillingError, EvidenceError, InvoiceError, Rate
 from kurir_billing.kinds import Category, Class
 from kurir_billing.leaf import Leaf
 from kurir_billing.ratecard import RateCard, open_rate_card
+from kurir_billing.standing import Standing, check_standing
 from kurir_billing.tariffs import price_of_class
 from kurir_wire.codec import pack, unpack
 from kurir_wire.errors import SignatureError, WireError
@@ -101,13 +102,15 @@ def packed_head(head: InvoiceHead) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """An invoice with all that it rests on. ``rate_cards`` are as signed by the operator."""
+    """An invoice with all that it rests on. ``rate_cards`` are as signed by the operator;
+    ``standing`` is missing only where the ledger is empty."""
 
     cert: RelayCert
     legal_name: str
     head: InvoiceHead
     leaves: tuple[Leaf, ...]
     rate_cards: tuple[bytes, ...]
+    standing: Standing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,7 @@ class Records:
     reported; best as a mapping of charge hash to day, all months together, which also shows a
     charge that moved to another day or stands in two months; a plain collection holds the charges
     of the invoice's month, up to its last day. ``legal_name`` as in its badge, if at hand.
+    ``checkpoints``: the states of the ledger that it accepted, size to root.
     """
 
     relay_id: RelayId
@@ -125,6 +129,7 @@ class Records:
     signed: Mapping[Hash, Line]
     settled: Mapping[Hash, int] | Collection[Hash]
     legal_name: str | None = None
+    checkpoints: Mapping[int, Hash] = field(default_factory=dict)
 
 
 def verify_invoice(invoice: Invoice, records: Records) -> None:
@@ -132,7 +137,8 @@ def verify_invoice(invoice: Invoice, records: Records) -> None:
 
     Lines come first, so that a changed digit is named where it stands and not only as a broken sum.
     Then the head: if the relay's signature holds, the head is what the relay said, and a line that
-    does not fit it is at fault; if not, the field whose recomputed value mends it is named.
+    does not fit it is at fault; if not, the field whose recomputed value mends it is named. Last
+    comes the ledger: every line in it, and it the one that the business knows.
 
     :raises InvoiceError: the first difference, with the place where it is
     """
@@ -148,6 +154,7 @@ def verify_invoice(invoice: Invoice, records: Records) -> None:
     _check_sums(invoice, records.relay_id)
     if head_fault is not None:
         raise head_fault
+    check_standing(invoice.standing, invoice.leaves, invoice.cert, records.checkpoints)
 
 
 def _check_parties(invoice: Invoice, records: Records) -> None:

@@ -22,14 +22,16 @@ from kurir_billing.errors import InvoiceError
 from kurir_billing.invoice import EPOCH_ORDINAL, MAX_DAY, Invoice, InvoiceHead, show_day
 from kurir_billing.kinds import Category, Class
 from kurir_billing.leaf import Leaf
+from kurir_billing.ledger import MAX_NOTE
+from kurir_billing.standing import PlaceInLedger, Standing
 from kurir_wire.cards import check_name
 from kurir_wire.codec import pack, unpack
 from kurir_wire.errors import MalformedError, WireError
 from kurir_wire.ids import NO_HASH
-from kurir_wire.limits import MAX_NAME
+from kurir_wire.limits import MAX_NAME, MAX_PROOF
 from kurir_wire.relaycert import RelayCert
 
-FORMAT: Final = "kurir-invoice/1"
+FORMAT: Final = "kurir-invoice/2"
 CURRENCY: Final = "USD"
 
 _MAX_INTEGER: Final = 0x7FFF_FFFF_FFFF_FFFF
@@ -47,9 +49,15 @@ def to_json(invoice: Invoice) -> bytes:
     _check_legal_name(invoice.legal_name)
     lanes: dict[Lane, int] = {}
     lines = []
-    for number, leaf in enumerate(invoice.leaves, 1):
-        index = lanes.setdefault(leaf.lane, len(lanes) + 1)
-        lines.append(json.dumps(_line_object(leaf, index, f"line {number}")))
+    standing = invoice.standing
+    places = standing.places if standing else ()
+    if len(places) != len(invoice.leaves):
+        raise InvoiceError("lines", "are not as many as their places in the ledger")
+    for number, (leaf, place) in enumerate(zip(invoice.leaves, places, strict=True), 1):
+        lane = lanes.setdefault(leaf.lane, len(lanes) + 1)
+        line = _line_object(leaf, lane, f"line {number}")
+        proof = [step.hex() for step in place.proof]
+        lines.append(json.dumps(line | {"index": place.index, "proof": proof}))
     header = {
         "format": FORMAT,
         "relay": invoice.cert.relay_id.hex(),
@@ -63,6 +71,9 @@ def to_json(invoice: Invoice) -> bytes:
         "lines_hash": head.lines_hash.hex(),
         "signature": _base64(head.signature),
         "certificate": _base64(pack(invoice.cert)),
+        "checkpoint": _show_note(standing.checkpoint if standing else None, "checkpoint"),
+        "since": _show_note(standing.since if standing else None, "since"),
+        "growth": [step.hex() for step in standing.growth] if standing else [],
         "rate_cards": [_base64(card) for card in invoice.rate_cards],
         "lanes": [_base64(pack(lane)) for lane in lanes],
     }
@@ -113,10 +124,14 @@ def from_json(data: bytes) -> Invoice:
         _blob(_decode_base64(lane, f"lane {number}", ""), Lane, f"lane {number}")
         for number, lane in enumerate(top.items("lanes"), 1)
     ]
+    checkpoint, since = top.note("checkpoint"), top.note("since")
+    growth = top.proof("growth")
     leaves: list[Leaf] = []
+    places: list[PlaceInLedger] = []
     used: set[int] = set()
     for number, item in enumerate(top.items("lines"), 1):
-        leaf, index = _leaf(_Object(item, f"line {number}"), lanes)
+        leaf, index, place = _leaf(_Object(item, f"line {number}"), lanes)
+        places.append(place)
         if index > len(used) + 1:
             raise InvoiceError(f"line {number}", "lane: lanes are numbered in order of first use")
         used.add(index)
@@ -126,7 +141,12 @@ def from_json(data: bytes) -> Invoice:
     if len(set(lanes)) != len(lanes):
         raise InvoiceError("lanes", "the same lane stands there twice")
     top.finish()
-    return Invoice(cert, legal_name, head, tuple(leaves), cards)
+    if checkpoint is None and (leaves or since or growth):
+        raise InvoiceError("checkpoint", "is missing, and the rest of the file needs it")
+    standing = None
+    if checkpoint is not None:
+        standing = Standing(checkpoint, tuple(places), since, growth)
+    return Invoice(cert, legal_name, head, tuple(leaves), cards, standing)
 
 
 def _line_object(leaf: Leaf, lane: int, where: str) -> dict[str, object]:
@@ -152,8 +172,8 @@ def _line_object(leaf: Leaf, lane: int, where: str) -> dict[str, object]:
     }
 
 
-def _leaf(row: _Object, lanes: list[Lane]) -> tuple[Leaf, int]:
-    """:returns: the leaf, and the number of its lane"""
+def _leaf(row: _Object, lanes: list[Lane]) -> tuple[Leaf, int, PlaceInLedger]:
+    """:returns: the leaf, the number of its lane, and where it stands in the ledger"""
     line = Line(
         row.text("market"),
         row.text("tariff"),
@@ -179,8 +199,9 @@ def _leaf(row: _Object, lanes: list[Lane]) -> tuple[Leaf, int]:
         lanes[index - 1],
         row.base64("signature", 64),
     )
+    place = PlaceInLedger(row.integer("index"), row.proof("proof"))
     row.finish()
-    return leaf, index
+    return leaf, index, place
 
 
 class _Pairs(list[tuple[str, Any]]):
@@ -281,6 +302,26 @@ class _Object:
         names = ", ".join(member.name.lower() for member in type_)
         raise self.fault(name, f"is none of {names}")
 
+    def note(self, name: str) -> bytes | None:
+        value = self._take(name)
+        if value is None:
+            return None
+        try:
+            data = value.encode() if isinstance(value, str) else b""
+        except UnicodeEncodeError:
+            data = b""
+        if not 0 < len(data) <= MAX_NOTE:
+            raise self.fault(name, "is not a checkpoint")
+        return data
+
+    def proof(self, name: str) -> tuple[bytes, ...]:
+        steps = self.items(name)
+        if len(steps) > MAX_PROOF:
+            raise self.fault(name, f"has more than {MAX_PROOF} hashes")
+        if not all(isinstance(step, str) for step in steps):
+            raise self.fault(name, "is not a list of hashes in hex")
+        return tuple(self._hex(name, step, 32) for step in steps)
+
     def items(self, name: str) -> list[Any]:
         value = self._take(name)
         if not isinstance(value, list) or isinstance(value, _Pairs):
@@ -291,6 +332,13 @@ class _Object:
 def _name(name: str) -> str:
     """A field's name for an error: short, and escaped if a terminal could not show it."""
     return name[:40] if name[:40].isprintable() else ascii(name[:40])
+
+
+def _show_note(note: bytes | None, where: str) -> str | None:
+    try:
+        return None if note is None else note.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvoiceError(where, "is not text") from error
 
 
 def _base64(data: bytes) -> str:

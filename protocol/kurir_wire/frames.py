@@ -4,9 +4,10 @@ A frame is a msgpack array whose first entry is its name. Requests carry a numbe
 reply repeats. Lists go both ways, so that one frame and one commit serve many envelopes.
 
 Client to relay: beacon, create, open, delete, submit, ack, put_card, get_card, register,
-put_prekeys, get_business, prove, rate_card, settlements, invoice.
+put_prekeys, get_business, prove, rate_card, settlements, invoice, checkpoint, inclusion,
+consistency.
 Relay to client: welcome, results, error, deliver, beacon_is, card_is, business_is, rate_card_is,
-settlements_are, invoice_is.
+settlements_are, invoice_is, checkpoint_is, inclusion_is, consistency_is.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from kurir_wire.limits import (
     MAX_ITEMS,
     MAX_LIFE_HOURS,
     MAX_PREKEYS,
+    MAX_PROOF,
     MAX_TEXT_DETAIL,
 )
 from kurir_wire.prekeys import U8, U32, U63, Bytes16, Bytes32, Bytes64, EcPreKey, KemPreKey
@@ -42,6 +44,9 @@ LifeHours = Annotated[int, Meta(ge=1, le=MAX_LIFE_HOURS)]
 Detail = Annotated[str, Meta(max_length=MAX_TEXT_DETAIL)]
 Code = Annotated[str, Meta(min_length=1, max_length=32)]
 Chunk = Annotated[bytes, Meta(max_length=MAX_FRAME // 2)]
+
+Proof = Annotated[list[Bytes32], Meta(max_length=MAX_PROOF)]
+"""Hashes as :mod:`kurir_wire.merkle` makes them."""
 
 FrameT = TypeVar("FrameT")
 
@@ -120,6 +125,13 @@ class Result(_Entry, frozen=True):
     retry_after: U32 | None = None
     left: U32 | None = None
     data: Small | None = None
+
+
+class Place(_Entry, frozen=True):
+    """Where a leaf stands in the ledger, and the proof that it does."""
+
+    index: U63
+    proof: Proof
 
 
 # Requests
@@ -240,6 +252,30 @@ class GetInvoice(_Frame, frozen=True, tag="invoice"):
     month: U32
 
 
+class GetCheckpoint(_Frame, frozen=True, tag="checkpoint"):
+    """The newest checkpoint of the ledger."""
+
+    n: U32
+
+
+class GetInclusion(_Frame, frozen=True, tag="inclusion"):
+    """Proofs that charges of the proved business, settled on one day and named by their hashes, are
+    in the ledger of ``size`` leaves."""
+
+    n: U32
+    size: U63
+    day: U32
+    charges: Annotated[list[Bytes32], Meta(min_length=1, max_length=MAX_ITEMS)]
+
+
+class GetConsistency(_Frame, frozen=True, tag="consistency"):
+    """The proof that the ledger of ``new`` leaves begins with that of ``old``."""
+
+    n: U32
+    old: U63
+    new: U63
+
+
 # Replies and pushes
 
 
@@ -319,6 +355,27 @@ class InvoiceIs(_Frame, frozen=True, tag="invoice_is"):
     head: Small
 
 
+class CheckpointIs(_Frame, frozen=True, tag="checkpoint_is"):
+    """Reply to checkpoint: a signed note."""
+
+    n: U32
+    note: Small
+
+
+class InclusionIs(_Frame, frozen=True, tag="inclusion_is"):
+    """Reply to inclusion: one place for each charge, in order."""
+
+    n: U32
+    places: Annotated[list[Place], Meta(max_length=MAX_ITEMS)]
+
+
+class ConsistencyIs(_Frame, frozen=True, tag="consistency_is"):
+    """Reply to consistency."""
+
+    n: U32
+    proof: Proof
+
+
 Request: TypeAlias = (
     GetBeacon
     | Create
@@ -335,6 +392,9 @@ Request: TypeAlias = (
     | GetRateCard
     | GetSettlements
     | GetInvoice
+    | GetCheckpoint
+    | GetInclusion
+    | GetConsistency
 )
 """What a client may send."""
 
@@ -349,6 +409,9 @@ Push: TypeAlias = (
     | RateCardIs
     | SettlementsAre
     | InvoiceIs
+    | CheckpointIs
+    | InclusionIs
+    | ConsistencyIs
 )
 """What a relay may send."""
 

@@ -18,7 +18,7 @@ MAX_FRAME: Final = 1_048_576
 MAX_ITEMS: Final = 256
 """Entries of a list in one frame: a batch worth one commit; so many small envelopes fit a frame."""
 MAX_DEPTH: Final = 6
-"""Nesting of a frame: the deepest defined frame has three."""
+"""Nesting of a frame: the deepest defined frame has four."""
 
 MAX_CARD: Final = 16_384
 """Bytes of a card: one with a 1,568-byte KEM prekey and a 1,216-byte envelope key is 4 KiB."""
@@ -33,5 +33,7 @@ CARD_LIFE: Final = 30 * 86_400
 """Seconds a card is valid: a lost business key stops being handed out within a month."""
 CLOCK_SKEW: Final = 300
 """Seconds by which two clocks may differ before a certificate or card counts as not yet valid."""
+MAX_PROOF: Final = 64
+"""Hashes in one proof about the ledger: a tree of 2 ** 63 leaves needs no more."""
 MAX_TEXT_DETAIL: Final = 300
 """Characters of an error's detail."""

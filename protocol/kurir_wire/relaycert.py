@@ -16,12 +16,13 @@ from kurir_wire.signing import message_to_sign, verify
 
 class RelayCert(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Which keys speak for a relay: beacons; receipts, refusals, passes; the operator's own
-    statements (badges, rate cards, invoices)."""
+    statements (badges, rate cards, invoices); checkpoints of the ledger."""
 
     root_pk: Bytes32
     beacon_pk: Bytes32
     receipt_pk: Bytes32
     operator_pk: Bytes32
+    checkpoint_pk: Bytes32
     not_before: U63
     not_after: U63
     signature: Bytes64
@@ -35,7 +36,12 @@ class RelayCert(Struct, frozen=True, array_like=True, forbid_unknown_fields=True
         """:raises SignatureError: not signed by the root key
         :raises ExpiredError: not valid at ``now``"""
         message = relay_cert_message(
-            self.beacon_pk, self.receipt_pk, self.operator_pk, self.not_before, self.not_after
+            self.beacon_pk,
+            self.receipt_pk,
+            self.operator_pk,
+            self.checkpoint_pk,
+            self.not_before,
+            self.not_after,
         )
         verify(self.root_pk, message, self.signature, "the relay's certificate")
         if now + CLOCK_SKEW < self.not_before:
@@ -45,9 +51,20 @@ class RelayCert(Struct, frozen=True, array_like=True, forbid_unknown_fields=True
 
 
 def relay_cert_message(
-    beacon_pk: bytes, receipt_pk: bytes, operator_pk: bytes, not_before: int, not_after: int
+    beacon_pk: bytes,
+    receipt_pk: bytes,
+    operator_pk: bytes,
+    checkpoint_pk: bytes,
+    not_before: int,
+    not_after: int,
 ) -> bytes:
     """What the relay's root key signs."""
     return message_to_sign(
-        "relay-cert", beacon_pk, receipt_pk, operator_pk, u64(not_before), u64(not_after)
+        "relay-cert",
+        beacon_pk,
+        receipt_pk,
+        operator_pk,
+        checkpoint_pk,
+        u64(not_before),
+        u64(not_after),
     )

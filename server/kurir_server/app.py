@@ -22,6 +22,7 @@ from kurir_server.errors import ConfigError
 from kurir_server.housekeeping import Step, Tidied, tidy
 from kurir_server.hub import Hub
 from kurir_server.keys import RelayKeys
+from kurir_server.ledger import Ledger
 from kurir_server.limits import MAX_OUTSTANDING, TIDY_SECONDS
 from kurir_server.listener import Listener, Peer
 from kurir_server.log import Event, Log
@@ -122,7 +123,8 @@ class App:
         self._hub = Hub()
         self._meter = Meter(keys)
         relay = Relay(keys, self._meter)
-        self._services = Services(keys, relay, Registry(keys, relay), self._hub)
+        self._ledger = Ledger(keys)
+        self._services = Services(keys, relay, Registry(keys, relay), self._ledger, self._hub)
         self.writer = Writer(store, clock, log, minute, self._flush)
 
     async def connect(self, peer: Peer) -> _Session:
@@ -147,7 +149,8 @@ class App:
                 session.flush()
 
     async def keep_house(self) -> None:
-        """Every minute: remove what has come to its end, empty the log, forget old counters."""
+        """Every minute: remove what has come to its end, close days that are over, empty the log,
+        forget old counters."""
         last = self.clock.moment()
         while True:
             await asyncio.sleep(TICK_SECONDS)
@@ -166,7 +169,7 @@ class App:
         while not step.is_done:
             tidied = await self.writer.call(self._tidy_step(step))
             if isinstance(tidied, Failed):
-                return
+                break
             self._hub.gone(tidied.gone)
             step = tidied.next
         await self.writer.checkpoint()
@@ -177,7 +180,7 @@ class App:
         def run(rows: Rows, moment: Moment) -> Tidied:
             if step == Step():
                 self._meter.prune(moment.tick)
-            return tidy(rows, moment, self._meter, step, read_now)
+            return tidy(rows, moment, self._meter, self._ledger, step, read_now)
 
         tick = self.clock.moment().tick
         self._hub.create_rate.prune(tick)

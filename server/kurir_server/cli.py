@@ -18,7 +18,7 @@ import click
 import msgspec
 
 from kurir_billing.tariffs import DEFAULT_TARIFF, TARIFFS
-from kurir_server import admin, keyfiles
+from kurir_server import admin, export, keyfiles
 from kurir_server.errors import RelayError
 from kurir_server.log import Level, Log
 from kurir_wire.errors import LinkError
@@ -286,6 +286,25 @@ def ratecard_install(db: Path, keys: Path | None, file: Path) -> None:
     """Sign and install the prices in FILE (JSON); the version must rise."""
     stored = admin.install_card(db, keyfiles.load(_folder(db, keys)), file)
     click.echo(f"version {stored.version}, in force from {_date(stored.effective_from)}")
+
+
+@main.group("ledger")
+def ledger_group() -> None:
+    """Hand the ledger of settled charges to auditors."""
+
+
+@ledger_group.command("export")
+@_DB
+@_KEYS
+@click.argument("out", type=_FILE)
+@_reporting
+def ledger_export(db: Path, keys: Path | None, out: Path) -> None:
+    """Write all settled charges and checkpoints to OUT; also while the relay runs.
+
+    Check it with: kurir-audit ledger OUT
+    """
+    done = export.export_ledger(db, keyfiles.load(_folder(db, keys)).cert, out)
+    click.echo(f"{done.leaves} settled charges, {done.checkpoints} checkpoints")
 
 
 def _listen(text: str) -> tuple[str, int]:

@@ -13,7 +13,13 @@ from typing import Final
 from kurir_server.delivery import Deliveries, Wanted
 from kurir_server.hub import Hub
 from kurir_server.keys import RelayKeys
-from kurir_server.limits import DIRECTORY_RATE, MAX_BAD_FRAMES, MAX_OPEN_MAILBOXES
+from kurir_server.ledger import Ledger
+from kurir_server.limits import (
+    DIRECTORY_RATE,
+    LEDGER_RATE,
+    MAX_BAD_FRAMES,
+    MAX_OPEN_MAILBOXES,
+)
 from kurir_server.pace import Pace, too_fast
 from kurir_server.registry import Registry
 from kurir_server.relay import NOT_AUTHORISED, Batch, Opened, Relay, Submitted
@@ -33,6 +39,9 @@ from kurir_wire.frames import (
     GetBeacon,
     GetBusiness,
     GetCard,
+    GetCheckpoint,
+    GetConsistency,
+    GetInclusion,
     GetInvoice,
     GetRateCard,
     GetSettlements,
@@ -69,6 +78,7 @@ class Services:
     keys: RelayKeys
     relay: Relay
     registry: Registry
+    ledger: Ledger
     hub: Hub
 
 
@@ -198,8 +208,10 @@ class Connection:
             case GetRateCard(n, name):
                 card_hash = Hash(name) if name is not None else None
                 self._query(n, lambda rows, moment: registry.rate_card(rows, moment, n, card_hash))
-            case PutPreKeys() | GetSettlements() | GetInvoice():
+            case PutPreKeys() | GetSettlements() | GetInvoice() | GetInclusion():
                 self._for_business(request)
+            case GetCheckpoint() | GetConsistency():
+                self._for_anyone(request, moment)
 
     def _open(self, request: Open) -> None:
         nonce, relay = self._nonce, self._services.relay
@@ -295,8 +307,23 @@ class Connection:
             lambda rows, moment: registry.prove(rows, moment, nonce, request), done, barrier=True
         )
 
-    def _for_business(self, request: PutPreKeys | GetSettlements | GetInvoice) -> None:
+    def _for_anyone(self, request: GetCheckpoint | GetConsistency, moment: Moment) -> None:
+        ledger = self._services.ledger
+        _, slow = self._pace.allow(LEDGER_RATE, moment, 1)
+        if slow is not None:
+            self._error(request.n, too_fast(slow))
+            return
+        match request:
+            case GetCheckpoint(n):
+                self._query(n, lambda rows, moment: ledger.checkpoint(rows, moment, n))
+            case GetConsistency(n):
+                self._query(n, lambda rows, moment: ledger.consistency(rows, request))
+
+    def _for_business(
+        self, request: PutPreKeys | GetSettlements | GetInvoice | GetInclusion
+    ) -> None:
         registry, business_id = self._services.registry, self._business
+        ledger = self._services.ledger
         if business_id is None:
             if isinstance(request, PutPreKeys):
                 self._results(request.n, [NOT_PROVED])
@@ -318,6 +345,10 @@ class Connection:
             case GetInvoice(n, month):
                 self._query(
                     n, lambda rows, moment: registry.invoice(rows, moment, business_id, n, month)
+                )
+            case GetInclusion(n):
+                self._query(
+                    n, lambda rows, moment: ledger.inclusion(rows, moment, business_id, request)
                 )
 
     def _fetch(self, wanted: Wanted) -> Job:

@@ -1,10 +1,12 @@
-"""Housekeeping: what has come to its end goes. Pure rules over rows, in small steps."""
+"""Housekeeping: what has come to its end goes, days that are over are closed. Pure rules over rows,
+in small steps."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kurir_server.ledger import Ledger
 from kurir_server.limits import ACCEPTED_SECOND_KEPT, MAX_UNSETTLED, TIDY_ROWS, UNREAD_DAYS
 from kurir_server.meter import Meter
 from kurir_server.rows import Aged, Moment, Rows, Swept
@@ -13,17 +15,20 @@ from kurir_wire.ids import DAY, HOUR
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Where a round of housekeeping stands: envelopes, then mailboxes, then the other tables."""
+    """Where a round of housekeeping stands: envelopes, then mailboxes, then the other tables, then
+    the ledger's days."""
 
     envelopes: tuple[int, int] | None = (-1, 0)
     mailboxes: int | None = -1
     table: int = 0
     key: bytes | int | None = None
+    days: bool = True
 
     @property
     def is_done(self) -> bool:
         """Whether the round is over."""
-        return self.envelopes is None and self.mailboxes is None and self.table >= len(Swept)
+        swept = self.envelopes is None and self.mailboxes is None and self.table >= len(Swept)
+        return swept and not self.days
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,12 @@ class Tidied:
 
 
 def tidy(
-    rows: Rows, moment: Moment, meter: Meter, step: Step, read_now: Sequence[int] = ()
+    rows: Rows,
+    moment: Moment,
+    meter: Meter,
+    ledger: Ledger,
+    step: Step,
+    read_now: Sequence[int] = (),
 ) -> Tidied:
     """One step.
 
@@ -50,6 +60,8 @@ def tidy(
         return Tidied(Step(last, step.mailboxes), [])
     if step.mailboxes is not None:
         return _mailboxes(rows, moment, step.mailboxes, frozenset(read_now))
+    if step.table >= len(Swept):
+        return Tidied(Step(None, None, step.table, days=ledger.close_day(rows, moment)), [])
     table = tuple(Swept)[step.table]
     key = rows.sweep(table, step.key, TIDY_ROWS, _end(table, moment.now))
     table_number = step.table if key is not None else step.table + 1

@@ -24,9 +24,10 @@ ROOT: Final = "root.key"
 BEACON: Final = "beacon.key"
 RECEIPT: Final = "receipt.key"
 OPERATOR: Final = "operator.key"
+CHECKPOINT: Final = "checkpoint.key"
 PRF: Final = "prf.key"
 CERT: Final = "relay.cert"
-WORKING: Final = (BEACON, RECEIPT, OPERATOR)
+WORKING: Final = (BEACON, RECEIPT, OPERATOR, CHECKPOINT)
 
 
 def default_folder(db: Path) -> Path:
@@ -54,17 +55,18 @@ def create(folder: Path, now: int) -> RelayKeys:
 def renew(folder: Path, now: int) -> RelayKeys:
     """Write a new certificate of the same working keys, good for a year from ``now``.
 
+    A relay that was made before there was a ledger gets its key for checkpoints here.
+
     :raises KeyFileError: a key is missing
     """
     root = SigningKey.from_seed(_read(folder / ROOT))
-    beacon, receipt, operator = (SigningKey.from_seed(_read(folder / name)) for name in WORKING)
+    if not (folder / CHECKPOINT).exists():
+        _put(folder / CHECKPOINT, secrets.token_bytes(SEED_BYTES))
+    working = _working(folder)
     until = now + CERT_DAYS * DAY
-    cert = certify(root, beacon.public, receipt.public, operator.public, now, until)
-    try:
-        _write(folder / CERT, pack(cert))
-    except OSError as error:
-        raise KeyFileError(f"cannot write {folder / CERT}: {error.strerror}") from error
-    return RelayKeys(cert, beacon, receipt, operator, _read(folder / PRF))
+    cert = certify(root, *working, now, until)
+    _put(folder / CERT, pack(cert))
+    return RelayKeys(cert, *working, _read(folder / PRF))
 
 
 def load(folder: Path) -> RelayKeys:
@@ -72,7 +74,12 @@ def load(folder: Path) -> RelayKeys:
 
     :raises KeyFileError: missing, damaged, of another relay, or readable by others
     """
-    beacon, receipt, operator = (SigningKey.from_seed(_read(folder / name)) for name in WORKING)
+    if (folder / OPERATOR).exists() and not (folder / CHECKPOINT).exists():
+        raise KeyFileError(
+            f"{folder} has no {CHECKPOINT}, which signs the ledger's checkpoints",
+            "make it, and a certificate that names it, with: kurir-relay renew",
+        )
+    working = _working(folder)
     try:
         data = (folder / CERT).read_bytes()
         cert = unpack(data, RelayCert)
@@ -82,16 +89,28 @@ def load(folder: Path) -> RelayKeys:
             f"{folder / CERT} is missing or damaged",
             "make a new one with: kurir-relay renew",
         ) from error
-    if (cert.beacon_pk, cert.receipt_pk, cert.operator_pk) != (
-        beacon.public,
-        receipt.public,
-        operator.public,
-    ):
+    certified = (cert.beacon_pk, cert.receipt_pk, cert.operator_pk, cert.checkpoint_pk)
+    if certified != tuple(key.public for key in working):
         raise KeyFileError(
             f"the certificate in {folder} is of other keys",
             "restore the folder from a backup, or renew the certificate",
         )
-    return RelayKeys(cert, beacon, receipt, operator, _read(folder / PRF))
+    return RelayKeys(cert, *working, _read(folder / PRF))
+
+
+def _working(folder: Path) -> tuple[SigningKey, SigningKey, SigningKey, SigningKey]:
+    """In the order of the certificate."""
+    beacon, receipt, operator, checkpoint = (
+        SigningKey.from_seed(_read(folder / name)) for name in WORKING
+    )
+    return beacon, receipt, operator, checkpoint
+
+
+def _put(path: Path, data: bytes) -> None:
+    try:
+        _write(path, data)
+    except OSError as error:
+        raise KeyFileError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _read(path: Path) -> bytes:

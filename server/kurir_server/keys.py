@@ -1,4 +1,5 @@
-"""The relay's own keys: what signs beacons, receipts, refusals, rate cards, badges, invoice heads.
+"""The relay's own keys: what signs beacons, receipts, refusals, rate cards, badges, invoice heads,
+checkpoints.
 
 Billing returns the bytes to sign; this module signs them and nothing else. The root key only
 certifies working keys and is not needed to serve: :mod:`kurir_server.keyfiles` keeps it apart.
@@ -16,6 +17,7 @@ from nacl import bindings
 from kurir_billing.charge import Quote, Receipt, Refusal, packed, receipt_message, refusal_message
 from kurir_billing.invoice import InvoiceHead, invoice_message
 from kurir_billing.kinds import RefusalCode
+from kurir_billing.ledger import Checkpoint, checkpoint_text, signed_checkpoint
 from kurir_billing.ratecard import rate_card_message, signed_rate_card
 from kurir_wire.beacons import BEACON_NONCE_BYTES, Beacon, beacon_message
 from kurir_wire.cards import Badge, badge_message
@@ -55,13 +57,18 @@ class SigningKey:
 
 
 def certify(
-    root: SigningKey, beacon_pk: bytes, receipt_pk: bytes, operator_pk: bytes, now: int, until: int
+    root: SigningKey,
+    beacon: SigningKey,
+    receipt: SigningKey,
+    operator: SigningKey,
+    checkpoint: SigningKey,
+    now: int,
+    until: int,
 ) -> RelayCert:
     """The root key's word for the working keys, from ``now`` to ``until`` in seconds."""
-    message = relay_cert_message(beacon_pk, receipt_pk, operator_pk, now, until)
-    return RelayCert(
-        root.public, beacon_pk, receipt_pk, operator_pk, now, until, root.sign(message)
-    )
+    keys = (beacon.public, receipt.public, operator.public, checkpoint.public)
+    signature = root.sign(relay_cert_message(*keys, now, until))
+    return RelayCert(root.public, *keys, now, until, signature)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,7 @@ class RelayKeys:
     beacon_key: SigningKey
     receipt_key: SigningKey
     operator_key: SigningKey
+    checkpoint_key: SigningKey
     prf: bytes = field(repr=False)
 
     @property
@@ -134,3 +142,9 @@ class RelayKeys:
         """The head with the operator's signature in it."""
         signature = self.operator_key.sign(invoice_message(self.relay_id, head))
         return msgspec.structs.replace(head, signature=signature)
+
+    def checkpoint(self, size: int, root: Hash) -> bytes:
+        """The signed note of the ledger at this size."""
+        checkpoint = Checkpoint(self.relay_id, size, root)
+        signature = self.checkpoint_key.sign(checkpoint_text(checkpoint))
+        return signed_checkpoint(checkpoint, self.checkpoint_key.public, signature)

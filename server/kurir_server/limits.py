@@ -97,6 +97,10 @@ GRANT_CACHE: Final = 10_000
 PAGE_LEAVES: Final = 256
 """Leaves of one ``settlements_are``: about 160 KiB."""
 
+LEDGER_RATE: Final = Rate(per_second=10.0, burst=100)
+"""``checkpoint`` and ``consistency`` from one connection: anyone may ask, and a proof takes a few
+milliseconds."""
+
 # Writer and housekeeping
 
 MAX_QUEUE: Final = 4_096

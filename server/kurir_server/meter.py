@@ -26,6 +26,7 @@ from kurir_billing.errors import EvidenceError
 from kurir_billing.grant import Grant, check_grant
 from kurir_billing.kinds import REFUSAL_TEXT, Category, Class, RefusalCode
 from kurir_billing.leaf import Leaf, packed_leaf
+from kurir_billing.ledger import entry_hash
 from kurir_billing.ratecard import RateCard, parse
 from kurir_billing.tariffs import ASKS_CATEGORY, Facts, price
 from kurir_server.keys import RelayKeys
@@ -163,6 +164,7 @@ class Meter:
             day = moment.now // DAY
             leaf = Leaf.settle(opened, stored.private_hash, secret, day)
             rows.add_leaf(opened.business_id, day, charge, packed_leaf(leaf))
+            rows.add_pending(day, entry_hash(leaf, self._keys.relay_id))
         rows.close_charge(charge)
         return settled
 

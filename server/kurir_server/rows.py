@@ -106,6 +106,15 @@ class StoredRateCard:
     card: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class StoredCheckpoint:
+    """The ledger when a day was closed: how many leaves it had then, and the signed note."""
+
+    size: int
+    day: int
+    note: bytes
+
+
 class PreKeyKind(Enum):
     """The two kinds of one-time prekeys."""
 
@@ -248,6 +257,8 @@ class Rows(Protocol):
 
     def add_leaf(self, business_id: BusinessId, day: int, charge: Hash, leaf: bytes) -> None: ...
 
+    def leaf(self, business_id: BusinessId, day: int, charge: Hash) -> bytes | None: ...
+
     def leaves(self, business_id: BusinessId, day: int, after: Hash, limit: int) -> list[bytes]:
         """Leaves of one day in order of their charge's hash, from after ``after``."""
 
@@ -255,6 +266,34 @@ class Rows(Protocol):
         self, business_id: BusinessId, first_day: int, last_day: int
     ) -> Iterable[bytes]:
         """Leaves of the days from first to last, both included."""
+
+    # The ledger
+
+    def add_pending(self, day: int, entry: Hash) -> None:
+        """A leaf that comes into the tree when its day is over."""
+
+    def oldest_pending_day(self) -> int | None: ...
+
+    def pending(self, day: int) -> list[Hash]:
+        """The leaves of a day that are not in the tree, in ascending order."""
+
+    def drop_pending(self, day: int) -> None:
+        """They are in the tree now."""
+
+    def tile(self, level: int, n: int) -> bytes | None:
+        """See :mod:`kurir_server.tiles`."""
+
+    def put_tile(self, level: int, n: int, hashes: bytes) -> None: ...
+
+    def newest_checkpoint(self) -> StoredCheckpoint | None: ...
+
+    def checkpoints(self) -> list[StoredCheckpoint]:
+        """All, oldest first."""
+
+    def spans(self, day: int) -> list[tuple[int, int]]:
+        """Which leaves of the tree are of a day: first, and the one after the last."""
+
+    def add_checkpoint(self, checkpoint: StoredCheckpoint) -> None: ...
 
     # Rate cards
 

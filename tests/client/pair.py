@@ -50,14 +50,15 @@ class RelayKeys:
     """The public and secret keys of a relay that exists only in tests."""
 
     def __init__(self) -> None:
-        self.root, self.beacon_key, self.receipt, self.operator = (
-            SigningKeyPair.generate() for _ in range(4)
+        self.root, self.beacon_key, self.receipt, self.operator, self.checkpoint = (
+            SigningKeyPair.generate() for _ in range(5)
         )
         self.cert = RelayCert(
             self.root.public,
             self.beacon_key.public,
             self.receipt.public,
             self.operator.public,
+            self.checkpoint.public,
             0,
             START * 2,
             bytes(64),

@@ -711,6 +711,7 @@ def downgrade(store: Store) -> None:
             store._run(f"ALTER TABLE contact DROP COLUMN {column}")
         store._run("ALTER TABLE prekey DROP COLUMN retired_on")
         store._run("ALTER TABLE invite DROP COLUMN prekey")
+        store._run("DROP TABLE checkpoint")
         store._run("ALTER TABLE session DROP COLUMN archived")
         store._run("DROP TABLE envelope_key")
         store._run("DROP TABLE former_session")

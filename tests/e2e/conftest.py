@@ -33,3 +33,22 @@ def bob(tmp_path: Path, relay: Relay) -> Person:
     person = Person(tmp_path / "bob", relay)
     person.init("Bob")
     return person
+
+
+@pytest.fixture
+def shop(tmp_path: Path, relay: Relay) -> Person:
+    person = Person(tmp_path / "shop", relay)
+    person.init("Metro Bus", "--relay", relay.address)
+    registered = person.run("business", "register", "--legal-name", "PT Metro Bus")[0]
+    relay.approve(registered["business_id"], "PT Metro Bus")
+    return person
+
+
+@pytest.fixture
+def customer(tmp_path: Path, relay: Relay, shop: Person) -> Person:
+    person = Person(tmp_path / "customer", relay)
+    person.init("Siti", "--market", "ID")
+    added = person.run("add", shop.run("business", "link")[0]["link"])[0]
+    assert added["legal_name"] == "PT Metro Bus"
+    assert added["tier"] == "platform"
+    return person

@@ -7,8 +7,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from kurir_billing.grant import Grant
 from kurir_client.clock import demo_clock
 from kurir_client.content import Destination
@@ -18,25 +16,6 @@ from tests.e2e.world import PASSPHRASE, Person, Relay
 
 DAY = 86_400
 RATE_ID = 25_000  # micro-USD, utility rate of Indonesia
-
-
-@pytest.fixture
-def shop(tmp_path: Path, relay: Relay) -> Person:
-    person = Person(tmp_path / "shop", relay)
-    person.init("Metro Bus", "--relay", relay.address)
-    registered = person.run("business", "register", "--legal-name", "PT Metro Bus")[0]
-    relay.approve(registered["business_id"], "PT Metro Bus")
-    return person
-
-
-@pytest.fixture
-def customer(tmp_path: Path, relay: Relay, shop: Person) -> Person:
-    person = Person(tmp_path / "customer", relay)
-    person.init("Siti", "--market", "ID")
-    added = person.run("add", shop.run("business", "link")[0]["link"])[0]
-    assert added["legal_name"] == "PT Metro Bus"
-    assert added["tier"] == "platform"
-    return person
 
 
 def settled_invoice(relay: Relay, shop: Person, customer: Person, folder: Path) -> dict[str, Any]:

@@ -223,9 +223,9 @@ def certificate(data: bytes) -> bool:
     if cert is not None:
         assert unpack(pack(cert), RelayCert) == cert
         attempt(REFUSALS, lambda: cert.verify(NOW))
-        fields = cert.beacon_pk, cert.receipt_pk, cert.operator_pk, cert.not_before, cert.not_after
-        signature = sign(RELAY.root, relay_cert_message(*fields))
-        right = RelayCert(public(RELAY.root), *fields, signature)
+        keys = cert.beacon_pk, cert.receipt_pk, cert.operator_pk, cert.checkpoint_pk
+        signature = sign(RELAY.root, relay_cert_message(*keys, cert.not_before, cert.not_after))
+        right = replace(cert, root_pk=public(RELAY.root), signature=signature)
         attempt(ExpiredError, lambda: right.verify(NOW))
     badge = attempt(MalformedError, lambda: unpack(data, Badge, limit=2_048))
     if badge is not None:

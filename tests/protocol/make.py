@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -21,6 +22,7 @@ from kurir_billing.grant import Grant, grant_message
 from kurir_billing.invoice import Invoice, Records, head_for, invoice_message
 from kurir_billing.kinds import Category, Class, GrantKind
 from kurir_billing.leaf import Leaf
+from kurir_billing.ledger import Checkpoint, checkpoint_text, entry_hash, signed_checkpoint
 from kurir_billing.ratecard import (
     bundled,
     canonical,
@@ -28,6 +30,7 @@ from kurir_billing.ratecard import (
     rate_card_message,
     signed_rate_card,
 )
+from kurir_billing.standing import PlaceInLedger, Standing
 from kurir_wire.beacons import Beacon, beacon_message
 from kurir_wire.cards import (
     ENVELOPE_KEY_BYTES,
@@ -51,6 +54,7 @@ from kurir_wire.ids import (
     mailbox_id_of,
     relay_id_of,
 )
+from kurir_wire.merkle import Growing, consistency_proof, inclusion_proof, node_hash
 from kurir_wire.prekeys import (
     KEM_PUBLIC_BYTES,
     PREKEY_LAST_RESORT,
@@ -136,18 +140,21 @@ class TestRelay:
         return key(f"{self.name} operator")
 
     @property
+    def checkpoint_key(self) -> SigningKey:
+        return key(f"{self.name} checkpoint")
+
+    @property
     def id(self) -> RelayId:
         return relay_id_of(public(self.root))
 
     def cert(self, not_before: int = NOW - DAY, not_after: int = NOW + 365 * DAY) -> RelayCert:
-        beacon, receipt, operator = (
-            public(secret) for secret in (self.beacon_key, self.receipt_key, self.operator)
+        beacon, receipt, operator, checkpoint = (
+            public(secret)
+            for secret in (self.beacon_key, self.receipt_key, self.operator, self.checkpoint_key)
         )
-        message = relay_cert_message(beacon, receipt, operator, not_before, not_after)
-        signature = sign(self.root, message)
-        return RelayCert(
-            public(self.root), beacon, receipt, operator, not_before, not_after, signature
-        )
+        keys = (beacon, receipt, operator, checkpoint)
+        signature = sign(self.root, relay_cert_message(*keys, not_before, not_after))
+        return RelayCert(public(self.root), *keys, not_before, not_after, signature)
 
     def nonce(self, minute: int) -> bytes:
         return hmac.digest(self.name.encode(), str(minute).encode(), "sha256")[:16]
@@ -162,6 +169,12 @@ class TestRelay:
         body = canonical(bundled())
         signature = sign(self.operator, rate_card_message(self.id, body))
         return signed_rate_card(body, signature), rate_card_hash(body)
+
+    def note(self, hashes: Sequence[bytes]) -> bytes:
+        """The signed checkpoint of a ledger with these leaves."""
+        checkpoint = Checkpoint(self.id, len(hashes), Growing(hashes).root())
+        signature = sign(self.checkpoint_key, checkpoint_text(checkpoint))
+        return signed_checkpoint(checkpoint, public(self.checkpoint_key), signature)
 
 
 @dataclass(frozen=True)
@@ -309,6 +322,37 @@ def make_leaves(relay: TestRelay, business: TestBusiness) -> list[Leaf]:
     ]
 
 
+def make_hashes(relay: TestRelay, leaves: Sequence[Leaf], before: int = 3) -> list[Hash]:
+    """A ledger that holds these leaves by day, after leaves of others."""
+    own = sorted((leaf.settled_day, entry_hash(leaf, relay.id)) for leaf in leaves)
+    return [hash_of(f"other {n}") for n in range(before)] + [entry for _, entry in own]
+
+
+def make_standing(
+    relay: TestRelay, leaves: Sequence[Leaf], hashes: Sequence[Hash], since: int | None = None
+) -> Standing:
+    """What an honest relay shows of a ledger with these hashes."""
+
+    layers = [list(hashes)]
+    while len(layers[-1]) > 1:
+        below = layers[-1]
+        layers.append([node_hash(*below[n : n + 2]) for n in range(0, len(below) - 1, 2)])
+
+    def node(level: int, index: int) -> Hash:
+        return layers[level][index]
+
+    size = len(hashes)
+    numbers = {entry: number for number, entry in enumerate(hashes)}
+    places = []
+    for leaf in leaves:
+        index = numbers[entry_hash(leaf, relay.id)]
+        places.append(PlaceInLedger(index, tuple(inclusion_proof(index, size, node))))
+    if since is None:
+        return Standing(relay.note(hashes), tuple(places))
+    growth = tuple(consistency_proof(since, size, node))
+    return Standing(relay.note(hashes), tuple(places), relay.note(hashes[:since]), growth)
+
+
 def make_invoice(
     relay: TestRelay,
     business: TestBusiness,
@@ -328,7 +372,9 @@ def make_invoice(
         head = replace(head, count=count)
     signature = sign(signer or relay.operator, invoice_message(relay.id, head))
     head = replace(head, signature=signature)
-    return Invoice(relay.cert(), "PT Metro Bus", head, tuple(leaves), (relay.rate_card()[0],))
+    standing = make_standing(relay, leaves, make_hashes(relay, leaves), since=2)
+    cards = (relay.rate_card()[0],)
+    return Invoice(relay.cert(), "PT Metro Bus", head, tuple(leaves), cards, standing)
 
 
 def make_records(

@@ -359,6 +359,7 @@ def test_a_certificate() -> None:
         {"beacon_pk": b32("x")},
         {"receipt_pk": b32("x")},
         {"operator_pk": b32("x")},
+        {"checkpoint_pk": b32("x")},
         {"not_before": NOW - 1},
         {"not_after": NOW + DAY + 1},
         {"signature": bytes(64)},

@@ -19,6 +19,7 @@ from kurir_billing.invoice import MAX_DAY, Invoice, InvoiceHead, verify_invoice
 from kurir_billing.invoice_file import from_json, to_json
 from kurir_billing.kinds import Category, Class
 from kurir_billing.leaf import Leaf
+from kurir_billing.standing import PlaceInLedger, Standing
 from kurir_wire.codec import pack
 from kurir_wire.relaycert import RelayCert
 from tests.protocol.anything import any_of
@@ -38,6 +39,8 @@ LEAVES = make_leaves(RELAY, BUSINESS)
 INVOICE = make_invoice(RELAY, BUSINESS, LEAVES)
 RECORDS = make_records(RELAY, BUSINESS, LEAVES)
 FILE = to_json(INVOICE)
+assert INVOICE.standing is not None
+STANDING = INVOICE.standing
 VALUE = json.loads(FILE)
 
 ascii_text = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=8)
@@ -77,7 +80,25 @@ def invoices(draw: st.DrawFn) -> Invoice:
     head = structs.replace(draw(any_of(InvoiceHead)), month=month, through_day=draw(days))
     name = draw(st.sampled_from(["PT Metro Bus", 'A "quoted" \\ name', "مطعم", "👩\u200d💻"]))
     cards = draw(st.lists(st.binary(min_size=1, max_size=99), max_size=2))
-    return Invoice(draw(any_of(RelayCert)), name, head, tuple(leaves), tuple(cards))
+    return Invoice(
+        draw(any_of(RelayCert)),
+        name,
+        head,
+        tuple(leaves),
+        tuple(cards),
+        draw(standings(len(leaves))) if leaves else draw(st.none() | standings(0)),
+    )
+
+
+proofs = st.lists(st.binary(min_size=32, max_size=32), max_size=3).map(tuple)
+notes = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40).map(str.encode)
+
+
+@st.composite
+def standings(draw: st.DrawFn, lines: int) -> Standing:
+    place = st.builds(PlaceInLedger, st.integers(0, 2**63 - 1), proofs)
+    places = draw(st.lists(place, min_size=lines, max_size=lines))
+    return Standing(draw(notes), tuple(places), draw(st.none() | notes), draw(proofs))
 
 
 @settings(deadline=None)
@@ -96,7 +117,7 @@ def test_an_honest_file() -> None:
 def test_what_a_person_sees() -> None:
     header = {name: VALUE[name] for name in VALUE if name != "lines"}
     assert header == {
-        "format": "kurir-invoice/1",
+        "format": "kurir-invoice/2",
         "relay": RELAY.id.hex(),
         "business": BUSINESS.id.hex(),
         "legal_name": "PT Metro Bus",
@@ -108,6 +129,9 @@ def test_what_a_person_sees() -> None:
         "lines_hash": INVOICE.head.lines_hash.hex(),
         "signature": base64.b64encode(INVOICE.head.signature).decode(),
         "certificate": base64.b64encode(pack(INVOICE.cert)).decode(),
+        "checkpoint": STANDING.checkpoint.decode(),
+        "since": (STANDING.since or b"").decode(),
+        "growth": [step.hex() for step in STANDING.growth],
         "rate_cards": [base64.b64encode(INVOICE.rate_cards[0]).decode()],
         "lanes": [base64.b64encode(pack(LEAVES[0].lane)).decode()],
     }
@@ -125,6 +149,8 @@ def test_what_a_person_sees() -> None:
         "secret": LEAVES[1].secret.hex(),
         "lane": 1,
         "signature": base64.b64encode(LEAVES[1].signature).decode(),
+        "index": STANDING.places[1].index,
+        "proof": [step.hex() for step in STANDING.places[1].proof],
     }
     arabic = to_json(replace(INVOICE, legal_name="مطعم")).decode()
     assert '\n "legal_name": "مطعم",\n' in arabic
@@ -212,7 +238,7 @@ def edited(change: Callable[[dict[str, Any]], object]) -> bytes:
 
 
 EDITS: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
-    ("format", lambda v: v.update(format="kurir-invoice/2")),
+    ("format", lambda v: v.update(format="kurir-invoice/1")),
     ("format", lambda v: v.update(format=1)),
     ("relay", lambda v: v.update(relay=b32("x").hex())),
     ("relay", lambda v: v.update(relay=v["relay"].upper())),
@@ -256,6 +282,29 @@ EDITS: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
     ("signature", lambda v: v.update(signature=v["signature"] + "\n")),
     ("certificate", lambda v: v.update(certificate="AAAA")),
     ("certificate", lambda v: v.update(certificate=1)),
+    ("checkpoint", lambda v: v.update(checkpoint=None)),
+    ("checkpoint", lambda v: v.update(checkpoint="")),
+    ("checkpoint", lambda v: v.update(checkpoint="x" * 2_049)),
+    ("checkpoint", lambda v: v.update(checkpoint="\ud800")),
+    ("checkpoint", lambda v: v.update(checkpoint=v["checkpoint"] + "\n")),
+    ("line 1", lambda v: v.update(checkpoint=v["since"])),
+    ("since", lambda v: v.update(since=7)),
+    ("since", lambda v: v.update(since=v["since"].replace("\n2\n", "\n3\n"))),
+    ("growth", lambda v: v.update(since=None)),
+    ("growth", lambda v: v.update(since=v["checkpoint"])),
+    ("growth", lambda v: v.update(growth=None)),
+    ("growth", lambda v: v.update(growth=[1])),
+    ("growth", lambda v: v.update(growth=v["growth"][1:])),
+    ("growth", lambda v: v.update(growth=[v["growth"][0].upper(), *v["growth"][1:]])),
+    ("growth", lambda v: v.update(growth=v["growth"] * 64)),
+    ("line 2", lambda v: v["lines"][1].update(index=v["lines"][0]["index"])),
+    ("line 2", lambda v: v["lines"][1].update(index=-1)),
+    ("line 2", lambda v: v["lines"][1].update(index=1.0)),
+    ("line 2", lambda v: v["lines"][1].update(proof=v["lines"][0]["proof"])),
+    ("line 2", lambda v: v["lines"][1].update(proof=[])),
+    ("line 2", lambda v: v["lines"][1].update(proof="00" * 32)),
+    ("line 2", lambda v: v["lines"][1]["proof"].append("00" * 32)),
+    ("line 2", lambda v: v["lines"][1].pop("proof")),
     ("rate_cards", lambda v: v.update(rate_cards={})),
     ("rate card 1", lambda v: v.update(rate_cards=["AAAA"])),
     ("rate card 1", lambda v: v.update(rate_cards=[None])),
@@ -467,25 +516,32 @@ def test_any_bytes(data: bytes) -> None:
 
 def test_a_certificate_in_another_spelling() -> None:
     packed = pack(INVOICE.cert)
-    assert packed[:3] == b"\x97\xc4\x20"
-    longer = base64.b64encode(b"\x97\xc5\x00\x20" + packed[3:]).decode()
+    assert packed[:3] == b"\x98\xc4\x20"
+    longer = base64.b64encode(b"\x98\xc5\x00\x20" + packed[3:]).decode()
     assert fault(edited(lambda value: value.update(certificate=longer))).where == "certificate"
+
+
+def with_lines(*leaves: Leaf) -> Invoice:
+    """Other lines at the places of the first ones."""
+    standing = replace(STANDING, places=STANDING.places[: len(leaves)])
+    return replace(INVOICE, leaves=leaves, standing=standing)
 
 
 @pytest.mark.parametrize(
     ("where", "invoice"),
     [
+        ("lines", replace(INVOICE, standing=None)),
+        ("lines", replace(INVOICE, standing=replace(STANDING, places=()))),
+        ("checkpoint", replace(INVOICE, standing=replace(STANDING, checkpoint=b"\xff"))),
         ("legal_name", replace(INVOICE, legal_name="\ud800")),
         ("legal_name", replace(INVOICE, legal_name="a\nb")),
         ("month", replace(INVOICE, head=structs.replace(INVOICE.head, month=202613))),
         ("month", replace(INVOICE, head=structs.replace(INVOICE.head, month=2**32 - 1))),
         ("through", replace(INVOICE, head=structs.replace(INVOICE.head, through_day=2**32 - 1))),
-        ("line 1", replace(INVOICE, leaves=(structs.replace(LEAVES[0], settled_day=2**32 - 1),))),
+        ("line 1", with_lines(structs.replace(LEAVES[0], settled_day=2**32 - 1))),
         (
             "line 1",
-            replace(
-                INVOICE, leaves=(structs.replace(LEAVES[0], line=make_line("OTHER", price=1)),)
-            ),
+            with_lines(structs.replace(LEAVES[0], line=make_line("OTHER", price=1))),
         ),
     ],
 )
@@ -500,8 +556,7 @@ def test_what_has_no_file_form(where: str, invoice: Invoice) -> None:
 
 def test_lanes_are_listed_once_in_order_of_use() -> None:
     other = structs.replace(LEAVES[1], lane=BUSINESS.lane(not_after=1))
-    leaves = (LEAVES[0], other, LEAVES[2])
-    value = json.loads(to_json(replace(INVOICE, leaves=leaves)))
+    value = json.loads(to_json(with_lines(LEAVES[0], other, LEAVES[2])))
     assert [row["lane"] for row in value["lines"]] == [1, 2, 1]
     assert len(value["lanes"]) == 2
     value["lanes"].reverse()

@@ -15,6 +15,7 @@ from kurir_server.connection import Connection, Services
 from kurir_server.housekeeping import Step, tidy
 from kurir_server.hub import Hub
 from kurir_server.keys import RelayKeys
+from kurir_server.ledger import Ledger
 from kurir_server.meter import Meter
 from kurir_server.registry import Registry
 from kurir_server.relay import Batch, Relay
@@ -59,6 +60,7 @@ class Rig:
         self.meter = Meter(self.keys)
         self.relay = Relay(self.keys, self.meter)
         self.registry = Registry(self.keys, self.relay)
+        self.ledger = Ledger(self.keys)
         self.hub = Hub()
 
     @property
@@ -145,7 +147,7 @@ class Rig:
         step, gone = Step(), []
         while not step.is_done:
             here = step
-            done = self.run(lambda rows: tidy(rows, self.moment, self.meter, here))  # noqa: B023
+            done = self.run(lambda rows: tidy(rows, self.moment, self.meter, self.ledger, here))  # noqa: B023
             step = done.next
             gone += done.gone
         return gone
@@ -155,7 +157,7 @@ class Rig:
         return int(found[0])
 
     def connection(self, network: bytes = b"net") -> Talk:
-        services = Services(self.keys, self.relay, self.registry, self.hub)
+        services = Services(self.keys, self.relay, self.registry, self.ledger, self.hub)
         return Talk(self, Connection(services, self.nonce, network))
 
 

@@ -136,7 +136,9 @@ def test_one_that_is_read_at_its_end_is_kept(rig: Rig) -> None:
     box = rig.personal()
     row = rig.row(box)
     rig.now += 26 * HOUR
-    done = rig.run(lambda rows: tidy(rows, rig.moment, rig.meter, Step(None, -1), [row]))
+    done = rig.run(
+        lambda rows: tidy(rows, rig.moment, rig.meter, rig.ledger, Step(None, -1), [row])
+    )
     assert done.gone == []
     mailbox = rig.run(lambda rows: rows.mailbox(box.id))
     assert mailbox is not None

@@ -422,7 +422,7 @@ def test_a_mailbox_that_is_open_or_acknowledged_counts_as_read(rig: Rig) -> None
 
     rig.now += 20 * DAY
     step = Step(None, -1)
-    done = rig.run(lambda rows: tidy(rows, rig.moment, rig.meter, step, [row]))
+    done = rig.run(lambda rows: tidy(rows, rig.moment, rig.meter, rig.ledger, step, [row]))
     assert done.gone == []
     rig.now += 80 * DAY
     assert rig.tidy() == []

@@ -39,6 +39,9 @@ from kurir_wire.frames import (
     GetBeacon,
     GetBusiness,
     GetCard,
+    GetCheckpoint,
+    GetConsistency,
+    GetInclusion,
     GetInvoice,
     GetRateCard,
     GetSettlements,
@@ -120,6 +123,9 @@ def one_of_each(rig: Rig, box: Box, shop: Shop) -> dict[type[object], Request]:
         GetRateCard(7),
         GetSettlements(7, rig.now // DAY - 1, NO_HASH),
         GetInvoice(7, 202701),
+        GetCheckpoint(7),
+        GetInclusion(7, 1, rig.now // DAY - 1, [bytes(32)]),
+        GetConsistency(7, 1, 1),
     ]
     return {type(request): request for request in found}
 
@@ -143,7 +149,7 @@ def test_a_fresh_connection_may_do_nothing_for_others(rig: Rig) -> None:
     refused = {
         kind for kind, one in requests.items() if code_of_any(rig, one) == codes.NOT_AUTHORISED
     }
-    assert refused == {Delete, Acks, PutCard, PutPreKeys, GetSettlements, GetInvoice}
+    assert refused == {Delete, Acks, PutCard, PutPreKeys, GetSettlements, GetInvoice, GetInclusion}
 
 
 def code_of_any(rig: Rig, request: Request) -> str:
@@ -167,7 +173,7 @@ def test_a_proof_of_another_connection_opens_nothing(rig: Rig) -> None:
         assert code_of(talk.send(Delete(2, [box.id]))) == codes.NOT_AUTHORISED
         assert code_of(talk.send(GetInvoice(3, 202701))) == codes.NOT_AUTHORISED
     # The same connection state with that nonce takes them.
-    services = Services(rig.keys, rig.relay, rig.registry, rig.hub)
+    services = Services(rig.keys, rig.relay, rig.registry, rig.ledger, rig.hub)
     for request in stale:
         talk = Talk(rig, Connection(services, OTHER_NONCE, b"net"))
         assert code_of(talk.send(request)) == "ok", request
@@ -509,8 +515,11 @@ def test_a_failing_disk_is_unavailable_for_every_request_and_accepts_nothing(rig
     assert {table: rig.count(table) for table in before} == before
     talk.is_failing = False
     del requests[Delete]
+    about_the_ledger = (GetCheckpoint, GetInclusion, GetConsistency)
     for request in requests.values():
-        assert code_of_reply(talk.send(request)) == "ok", request
+        # Nothing has settled, so there is nothing to prove.
+        expected = codes.NOT_FOUND if isinstance(request, about_the_ledger) else "ok"
+        assert code_of_reply(talk.send(request)) == expected, request
 
 
 def code_of_reply(pushed: list[Push]) -> str:

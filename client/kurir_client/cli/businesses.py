@@ -1,7 +1,9 @@
-"""Commands for businesses: register, link, status, customers, send, invoice; and invoice verify."""
+"""Commands for businesses: register, link, status, customers, send, invoice, ledger; and invoice
+verify."""
 
 from __future__ import annotations
 
+import base64
 import re
 from pathlib import Path
 from typing import Final
@@ -25,7 +27,7 @@ from kurir_wire.cards import TIER_NAMES
 
 @click.group()
 def business() -> None:
-    """For businesses: register, link, customers, send, invoice."""
+    """For businesses: register, link, customers, send, invoice, ledger."""
 
 
 @business.command()
@@ -164,7 +166,7 @@ def _need_rates(profile: Profile) -> None:
 )
 @pass_options
 def business_invoice(options: Options, month: str, file: str | None) -> None:
-    """Fetch the invoice of a month, and verify it."""
+    """Fetch the invoice of a month with its proofs from the ledger, and verify it."""
     number = _month(month)
     target = Path(file or f"invoice-{month}.json")
     with options.profile() as profile:
@@ -172,6 +174,7 @@ def business_invoice(options: Options, month: str, file: str | None) -> None:
         write_private(target, to_json(invoice))
         own.verify(profile, invoice)
         _show_invoice(options, invoice, month, str(target))
+        _remind(options, profile)
 
 
 async def _invoice(profile: Profile, month: int) -> Invoice:
@@ -197,6 +200,41 @@ def _show_invoice(options: Options, invoice: Invoice, month: str, file: str) -> 
     )
 
 
+@business.command("ledger")
+@pass_options
+def business_ledger(options: Options) -> None:
+    """Show the signed states of the relay's ledger that this business saw.
+
+    Those that contradict others are evidence against the relay; each is shown as it was signed.
+    """
+    with options.profile() as profile:
+        own.own_id(profile)
+        agreeing = profile.store.checkpoints(agreeing=True)
+        against = profile.store.checkpoints(agreeing=False)
+    for seen in (*agreeing[-1:], *against):
+        word = "last accepted" if seen.agrees else "CONTRADICTS what was accepted"
+        options.out.line(
+            f"{word}: {seen.size} settled charges, root {seen.root.hex()}\n{seen.note.decode()}",
+            event="checkpoint",
+            size=seen.size,
+            root=seen.root.hex(),
+            agrees=seen.agrees,
+            note=seen.note.decode(),
+            certificate=base64.b64encode(seen.cert).decode(),
+        )
+    if not agreeing:
+        options.out.hint("none yet; kurir business invoice fetches one")
+
+
+def _remind(options: Options, profile: Profile) -> None:
+    against = len(profile.store.checkpoints(agreeing=False))
+    if against:
+        options.out.hint(
+            f"{against} signed checkpoints of this relay contradict what it showed before; "
+            "see: kurir business ledger"
+        )
+
+
 @click.group()
 def invoice() -> None:
     """For bookkeepers: verify."""
@@ -206,7 +244,7 @@ def invoice() -> None:
 @click.argument("file", type=click.Path(dir_okay=False))
 @pass_options
 def invoice_verify(options: Options, file: str) -> None:
-    """Recompute the invoice in FILE from this business's own records."""
+    """Recompute the invoice in FILE from this business's own records, and check its proofs."""
     try:
         data = Path(file).read_bytes()
     except OSError as error:
@@ -216,6 +254,7 @@ def invoice_verify(options: Options, file: str) -> None:
         own.verify(profile, parsed)
         year, month = divmod(parsed.head.month, 100)
         _show_invoice(options, parsed, f"{year}-{month:02d}", file)
+        _remind(options, profile)
 
 
 def _month(text: str) -> int:

@@ -18,8 +18,10 @@ from kurir_server.errors import DatabaseError, StorageError
 from kurir_server.limits import BUSY_MILLISECONDS
 from kurir_server.store.billing import BillingRows
 from kurir_server.store.businesses import BusinessRows
+from kurir_server.store.ledger import LedgerRows
 from kurir_server.store.mailboxes import Cursor, MailboxRows
 from kurir_server.store.schema import SCHEMA, SCHEMA_VERSION
+from kurir_server.store.upgrade import upgrade, version_of
 
 T = TypeVar("T")
 
@@ -29,7 +31,7 @@ _STATEMENTS: Final = 256
 """Prepared statements kept: more than there are."""
 
 
-class SqlRows(MailboxRows, BusinessRows, BillingRows):
+class SqlRows(MailboxRows, BusinessRows, BillingRows, LedgerRows):
     """Implements :class:`kurir_server.rows.Rows`."""
 
 
@@ -75,9 +77,10 @@ class Store:
         return cls.open(path)
 
     @classmethod
-    def open(cls, path: Path) -> Store:
+    def open(cls, path: Path, *, bring_forward: bool = False) -> Store:
         """Open an existing database and assert its settings.
 
+        :param bring_forward: change one of an older version; only while no relay serves it
         :raises DatabaseError: missing, damaged, of another version, or not durable
         """
         if not path.is_file():
@@ -87,6 +90,8 @@ class Store:
         connection = _connect(path)
         try:
             _settle(connection)
+            if bring_forward:
+                upgrade(connection)
             _check(connection, path)
         except sqlite3.Error as error:
             connection.close()
@@ -184,13 +189,13 @@ class AsyncStore:
 
 
 async def open_async(path: Path, opener: Callable[[Path], Store] = Store.open) -> AsyncStore:
-    """Open a database in a thread of its own.
+    """Open a database in a thread of its own, and bring an older one forward.
 
     :raises DatabaseError: as :meth:`Store.open`
     """
     # Checked before there is a thread: one that fails to open outlives the event loop by a moment
     # and would then print a traceback of its own.
-    Store.open(path).close()
+    Store.open(path, bring_forward=True).close()
     opened: list[Store] = []
 
     def connector() -> sqlite3.Connection:
@@ -252,8 +257,13 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
             f"the database does not keep what the relay promises: {actual}",
             "put it on a local file system that SQLite's write-ahead log works on",
         )
-    found = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
-    if found is None or found[0] != str(SCHEMA_VERSION):
+    version = version_of(connection)
+    if version is not None and version < SCHEMA_VERSION:
+        raise DatabaseError(
+            f"{path} is of an older kurir-relay (schema version {version})",
+            "start the relay once, and it brings it forward; copy the file first",
+        )
+    if version != SCHEMA_VERSION:
         raise DatabaseError(
             f"{path} has another schema version than this kurir-relay ({SCHEMA_VERSION})",
             "use the kurir-relay that wrote it",

@@ -67,6 +67,13 @@ class BillingRows:
     def add_leaf(self, business_id: BusinessId, day: int, charge: Hash, leaf: bytes) -> None:
         self._db.execute("INSERT INTO leaves VALUES (?, ?, ?, ?)", (business_id, day, charge, leaf))
 
+    def leaf(self, business_id: BusinessId, day: int, charge: Hash) -> bytes | None:
+        found = self._db.execute(
+            "SELECT leaf FROM leaves WHERE business = ? AND settled_day = ? AND charge = ?",
+            (business_id, day, charge),
+        ).fetchone()
+        return found[0] if found else None
+
     def leaves(self, business_id: BusinessId, day: int, after: Hash, limit: int) -> list[bytes]:
         found = self._db.execute(
             """SELECT leaf FROM leaves WHERE business = ? AND settled_day = ? AND charge > ?

@@ -9,9 +9,32 @@ from __future__ import annotations
 
 from typing import Final
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
-SCHEMA: Final = """
+LEDGER: Final = """
+CREATE TABLE pending (
+    settled_day INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    PRIMARY KEY (settled_day, hash)
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE tiles (
+    level INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    hashes BLOB NOT NULL,
+    PRIMARY KEY (level, n)
+) STRICT;
+
+CREATE TABLE checkpoints (
+    size INTEGER PRIMARY KEY,
+    day INTEGER NOT NULL,
+    note BLOB NOT NULL
+) STRICT;
+"""
+"""What version 2 added."""
+
+SCHEMA: Final = (
+    """
 CREATE TABLE meta (
     key TEXT PRIMARY KEY,
     value TEXT NOT NULL
@@ -106,3 +129,5 @@ CREATE TABLE rate_cards (
     card BLOB NOT NULL
 ) STRICT;
 """
+    + LEDGER
+)

@@ -1,0 +1,230 @@
+"""A relay's ledger, recomputed from an export: nothing in it is believed.
+
+Every leaf must be signed by a lane of its business, opened by the customer's secret, priced by a
+card of the operator, and stand once and where its hash says. Every checkpoint must be signed by the
+relay and have the root that these leaves give. No mailbox is in any of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kurir_audit.capture import reason
+from kurir_audit.errors import EvidenceFileError
+from kurir_billing.charge import Lane
+from kurir_billing.errors import BillingError, EvidenceError, LedgerError
+from kurir_billing.invoice import month_of_day, show_day
+from kurir_billing.kinds import Category, Class
+from kurir_billing.leaf import Leaf
+from kurir_billing.ledger import entry_hash, open_checkpoint
+from kurir_billing.ledger_file import MAX_LINE, Closed, PriceList, read_part
+from kurir_billing.ratecard import RateCard, open_rate_card
+from kurir_billing.tariffs import price_of_class
+from kurir_wire.errors import WireError
+from kurir_wire.ids import Hash, RelayId
+from kurir_wire.merkle import Growing
+from kurir_wire.relaycert import RelayCert
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Kind:
+    """What is added up together. ``month`` is year * 100 + month."""
+
+    business: bytes
+    month: int
+    market: str
+    klass: str
+
+
+@dataclass(slots=True)
+class Total:
+    """How many settled charges, and what they cost."""
+
+    count: int = 0
+    micro_usd: int = 0
+
+
+@dataclass(slots=True)
+class Account:
+    """What a file says. ``fault``: the first place that is wrong, and why; the rest of the file was
+    not read."""
+
+    file: Path
+    cert: RelayCert | None = None
+    hashes: list[Hash] = field(default_factory=list)
+    checkpoints: int = 0
+    totals: dict[Kind, Total] = field(default_factory=dict)
+    fault: str | None = None
+
+    @property
+    def relay_id(self) -> RelayId | None:
+        """Whose ledger it is, as far as the file says."""
+        return self.cert.relay_id if self.cert else None
+
+
+def examine(file: Path) -> Account:
+    """Recompute one export.
+
+    :raises EvidenceFileError: it cannot be read
+    """
+    account = Account(file)
+    reader = _Reader(account)
+    number = 0
+    try:
+        with file.open("rb") as lines:
+            while line := lines.readline(MAX_LINE + 1):
+                number += 1
+                reader.take(line)
+            reader.finish()
+    except OSError as error:
+        raise EvidenceFileError(
+            f"cannot read {file}: {reason(error)}", "make one with: kurir-relay ledger export"
+        ) from error
+    except (BillingError, WireError) as error:
+        account.fault = f"line {number}: {error}"
+    return account
+
+
+def missing(account: Account, note_file: Path) -> str | None:
+    """Why a checkpoint that somebody kept is none of this ledger; ``None`` if it is one.
+
+    :raises EvidenceFileError: it cannot be read
+    """
+    try:
+        note = note_file.read_bytes()
+    except OSError as error:
+        raise EvidenceFileError(f"cannot read {note_file}: {reason(error)}") from error
+    if account.cert is None:
+        return None  # the file has a fault of its own
+    try:
+        kept = open_checkpoint(note, account.cert.checkpoint_pk, account.cert.relay_id)
+    except LedgerError as error:
+        return f"{note_file}: {error}"
+    if kept.size > len(account.hashes):
+        return f"{note_file} is signed over {kept.size} leaves, and {account.file} has fewer"
+    if Growing(account.hashes[: kept.size]).root() != kept.root:
+        return f"{note_file} and {account.file} are two ledgers of one relay"
+    return None
+
+
+def forks(accounts: Iterable[Account]) -> list[str]:
+    """Where exports of one relay are not the same ledger, one perhaps longer than the other."""
+    found: list[str] = []
+    firsts: dict[RelayId, Account] = {}
+    for account in accounts:
+        if account.relay_id is None:
+            continue
+        first = firsts.setdefault(account.relay_id, account)
+        for index, (one, other) in enumerate(zip(first.hashes, account.hashes, strict=False)):
+            if one != other:
+                found.append(
+                    f"{first.file} and {account.file} are two ledgers of one relay: "
+                    f"they differ from leaf {index} on"
+                )
+                break
+        if len(account.hashes) > len(first.hashes):
+            firsts[account.relay_id] = account
+    return found
+
+
+class _Reader:
+    """Takes the lines of one file in order; raises at the first that is wrong."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._cert: RelayCert | None = None
+        self._cards: dict[Hash, RateCard] = {}
+        self._lanes: set[Lane] = set()
+        self._charges: dict[Hash, int] = {}
+        self._tree = Growing()
+        self._day = -1
+        """The last one that was closed."""
+        self._open: list[tuple[int, Hash]] = []
+        """Day and hash of the leaves since then."""
+
+    def take(self, line: bytes) -> None:
+        part = read_part(line)
+        if isinstance(part, RelayCert):
+            if self._cert is not None:
+                raise LedgerError("a second certificate")
+            part.verify(part.not_before)
+            self._cert = self._account.cert = part
+            return
+        if self._cert is None:
+            raise LedgerError("the certificate comes first")
+        match part:
+            case PriceList(card):
+                opened, name = open_rate_card(card, self._cert.operator_pk, self._cert.relay_id)
+                self._cards[name] = opened
+            case Leaf():
+                self._leaf(part, self._cert.relay_id)
+            case Closed():
+                self._closed(part, self._cert)
+
+    def finish(self) -> None:
+        if self._cert is None:
+            raise LedgerError("there is no certificate")
+        if self._open:
+            raise LedgerError(f"{len(self._open)} leaves follow the last checkpoint")
+
+    def _leaf(self, leaf: Leaf, relay_id: RelayId) -> None:
+        index = self._tree.size
+        if leaf.lane not in self._lanes:
+            leaf.lane.check_signature()
+            self._lanes.add(leaf.lane)
+        leaf.check_charge_signature(relay_id)
+        leaf.check_settlement()
+        price = self._due(leaf)
+        if leaf.line.list_price != price:
+            raise EvidenceError(
+                f"the price is {leaf.line.list_price} where the rate card says {price}"
+            )
+        name = leaf.charge_hash(relay_id)
+        if name in self._charges:
+            raise LedgerError(f"the same charge is leaf {self._charges[name]} already")
+        self._charges[name] = index
+        entry = entry_hash(leaf, relay_id)
+        if self._open and entry <= self._open[-1][1]:
+            raise LedgerError("this leaf does not stand where its hash says")
+        self._open.append((leaf.settled_day, entry))
+        self._tree.append(entry)
+        self._account.hashes.append(entry)
+        kind = Kind(
+            leaf.lane.business_id,
+            month_of_day(leaf.settled_day),
+            leaf.line.market,
+            Class(leaf.line.klass).name.lower(),
+        )
+        total = self._account.totals.setdefault(kind, Total())
+        total.count += 1
+        total.micro_usd += leaf.line.list_price
+
+    def _due(self, leaf: Leaf) -> int:
+        line = leaf.line
+        card = self._cards.get(Hash(line.rate_card))
+        if card is None:
+            raise EvidenceError("was priced by a rate card that is not in this file")
+        return price_of_class(
+            line.tariff, line.market, Category(line.category), Class(line.klass), card
+        )
+
+    def _closed(self, closed: Closed, cert: RelayCert) -> None:
+        checkpoint = open_checkpoint(closed.note, cert.checkpoint_pk, cert.relay_id)
+        if not self._open:
+            raise LedgerError("a checkpoint without new leaves")
+        if closed.day <= self._day:
+            raise LedgerError(f"{show_day(closed.day)} was closed before")
+        for day, _ in self._open:
+            if day != closed.day:
+                raise LedgerError(f"closes {show_day(closed.day)}, with a leaf of {show_day(day)}")
+        if checkpoint.size != self._tree.size:
+            raise LedgerError(
+                f"the relay signed {checkpoint.size} leaves where {self._tree.size} are here"
+            )
+        if checkpoint.root != self._tree.root():
+            raise LedgerError("the leaves so far do not give the root that the relay signed")
+        self._account.checkpoints += 1
+        self._day = closed.day
+        self._open.clear()

@@ -1,0 +1,94 @@
+"""What ``kurir-audit ledger`` prints, for people and for programs."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from kurir_audit.ledger import Account
+
+SHOWN_ID: Final = 16
+"""Hex digits of a business id that are shown: enough to find it."""
+
+
+def accounts_view(accounts: list[Account]) -> Group:
+    """Totals of each file."""
+    parts: list[Table | Text] = []
+    for account in accounts:
+        title = Text(f"{account.file}\n", style="bold cyan")
+        counts = f"{len(account.hashes):,} settled charges, {account.checkpoints:,} checkpoints"
+        title.append(counts, style="bold")
+        if account.relay_id:
+            title.append(f"  of relay {account.relay_id.hex()[:SHOWN_ID]}…", style="dim")
+        parts += (title, _totals(account), Text())
+    return Group(*parts)
+
+
+def verdict(accounts: list[Account], forks: list[str]) -> Text:
+    """What is wrong, or that nothing is."""
+    text = Text()
+    faults = [f"{account.file}, {account.fault}" for account in accounts if account.fault]
+    for fault in (*faults, *forks):
+        text.append(f"differs: {fault}\n", style="bold red")
+    if faults or forks:
+        text.append("this ledger does not hold", style="bold red")
+    else:
+        text.append(
+            "every leaf signed, opened, priced by its card and there once; every root recomputed",
+            style="bold green",
+        )
+    return text
+
+
+def accounts_json(accounts: list[Account], forks: list[str]) -> dict[str, Any]:
+    """All of it."""
+    return {
+        "files": [
+            {
+                "file": str(account.file),
+                "relay": account.relay_id.hex() if account.relay_id else None,
+                "leaves": len(account.hashes),
+                "checkpoints": account.checkpoints,
+                "fault": account.fault,
+                "totals": [
+                    {
+                        "business": kind.business.hex(),
+                        "month": _month(kind.month),
+                        "market": kind.market,
+                        "class": kind.klass,
+                        "count": total.count,
+                        "micro_usd": total.micro_usd,
+                    }
+                    for kind, total in sorted(account.totals.items())
+                ],
+            }
+            for account in accounts
+        ],
+        "forks": forks,
+    }
+
+
+def _totals(account: Account) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for head in ("business", "month", "market", "class"):
+        table.add_column(head)
+    for head in ("settled", "micro-USD"):
+        table.add_column(head, justify="right")
+    for kind, total in sorted(account.totals.items()):
+        table.add_row(
+            kind.business.hex()[:SHOWN_ID],
+            _month(kind.month),
+            kind.market,
+            kind.klass.replace("_", " "),
+            f"{total.count:,}",
+            f"{total.micro_usd:,}",
+        )
+    return table
+
+
+def _month(month: int) -> str:
+    return f"{month // 100:04}-{month % 100:02}"

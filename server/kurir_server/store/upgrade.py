@@ -1,0 +1,59 @@
+"""Databases of older versions, brought forward in one transaction when a relay starts."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from kurir_billing.leaf import open_leaf
+from kurir_billing.ledger import entry_hash
+from kurir_server.errors import DatabaseError
+from kurir_server.store.schema import LEDGER, SCHEMA_VERSION
+from kurir_wire.errors import WireError
+from kurir_wire.ids import RelayId
+
+
+def version_of(connection: sqlite3.Connection) -> int | None:
+    """The schema version that a database says it has."""
+    value = _meta(connection, "schema_version")
+    return int(value) if value is not None and value.isdecimal() else None
+
+
+def upgrade(connection: sqlite3.Connection) -> None:
+    """Bring an older database to the present version; one of any other version stays as it is.
+
+    :raises DatabaseError: it holds something that the version that wrote it never wrote
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if version_of(connection) == 1:
+            _add_ledger(connection)
+            connection.execute(
+                "UPDATE meta SET value = ? WHERE key = 'schema_version'", (str(SCHEMA_VERSION),)
+            )
+        connection.execute("COMMIT")
+    except WireError as error:
+        raise DatabaseError(
+            f"a settled charge cannot be brought forward: {error}", "restore it from a backup"
+        ) from error
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _add_ledger(connection: sqlite3.Connection) -> None:
+    """1 to 2: every leaf there is waits for the tree; housekeeping closes their days one by one."""
+    for statement in LEDGER.split(";"):
+        connection.execute(statement)
+    relay_id = RelayId(bytes.fromhex(_meta(connection, "relay_id") or ""))
+    connection.executemany(
+        "INSERT INTO pending VALUES (?, ?)",
+        (
+            (day, entry_hash(open_leaf(leaf), relay_id))
+            for day, leaf in connection.execute("SELECT settled_day, leaf FROM leaves")
+        ),
+    )
+
+
+def _meta(connection: sqlite3.Connection, key: str) -> str | None:
+    found = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return str(found[0]) if found else None
