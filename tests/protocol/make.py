@@ -321,14 +321,16 @@ def make_invoice(
     signer: SigningKey | None = None,
 ) -> Invoice:
     """An invoice over these leaves, signed by the operator, honest unless told otherwise."""
-    head = head_for(business.id, month, through, leaves, relay.id)
+    card, name = relay.rate_card()
+    cards = {name: bundled()}
+    head = head_for(business.id, month, through, leaves, relay.id, cards)
     if total is not None:
         head = replace(head, total_micro_usd=total)
     if count is not None:
         head = replace(head, count=count)
     signature = sign(signer or relay.operator, invoice_message(relay.id, head))
     head = replace(head, signature=signature)
-    return Invoice(relay.cert(), "PT Metro Bus", head, tuple(leaves), (relay.rate_card()[0],))
+    return Invoice(relay.cert(), "PT Metro Bus", head, tuple(leaves), (card,))
 
 
 def make_records(

@@ -495,7 +495,7 @@ def test_the_head() -> None:
             changed.verify(public(RELAY.operator), RELAY.id)
     with pytest.raises(MalformedError):
         open_head(b"")
-    assert head_for(BUSINESS.id, 202601, TODAY, [], RELAY.id).signature == bytes(64)
+    assert head_for(BUSINESS.id, 202601, TODAY, [], RELAY.id, {}).signature == bytes(64)
 
 
 def test_layout_of_the_head() -> None:
