@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 
 from msgspec import Struct
@@ -22,7 +21,7 @@ from kurir_billing.windows import PASS_LENGTH, SETTLE_WITHIN, WINDOW, is_open
 from kurir_wire.ids import DAY
 
 
-class Billed(Struct, frozen=True):
+class Billed(Struct, frozen=True, gc=False):
     """A settled message and its price. ``type`` and ``category`` as in the output."""
 
     id: Name
@@ -32,15 +31,14 @@ class Billed(Struct, frozen=True):
     micro_usd: int
 
 
-class Refused(Struct, frozen=True):
+class Refused(Struct, frozen=True, gc=False):
     """A message that the relay would not have taken."""
 
     id: Name
     refused: int
 
 
-@dataclass(slots=True)
-class Chat:
+class Chat(Struct, gc=False):
     """What is remembered of one customer and one business. Times in seconds, ``None`` for never."""
 
     wrote: int | None = None
@@ -52,8 +50,7 @@ class Chat:
     is_blocked: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(Struct, frozen=True, gc=False):
     """A message that was taken and later settled. ``at``: when it settled."""
 
     at: int

@@ -27,8 +27,8 @@ def total_due(
     """What the leaves of one business, settled in one month, come to, in micro-USD.
 
     The order of settlement is that of days, and within a day of charge hashes: nobody keeps the
-    hour, and neither side chooses the hashes of the other. A line whose price does not follow from
-    its card counts with what the business signed; the check of the lines names it.
+    hour, and the relay cannot choose a hash that the business signed. A line whose price
+    does not follow from its card counts with what was signed; the check of the lines names it.
 
     :param charged: conversations that were due in earlier months, by opener
     """

@@ -130,6 +130,19 @@ def test_ids_are_numbers_or_texts_and_come_out_in_order(bill: Bill) -> None:
     assert [row["id"] for row in bill("flat", *rows)] == [9, 10, "10", "9"]
 
 
+def test_the_example_in_the_documents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "billing.md").read_text()
+    example = text.split("$ cat events.jsonl\n")[1].split("```")[0]
+    events, _, rest = example.partition("$ kurir-audit ")
+    command, _, printed = rest.partition("\n")
+    monkeypatch.chdir(tmp_path)
+    Path("events.jsonl").write_text(events)
+    assert run(command.split()) == 0
+    assert capsys.readouterr().out == printed
+
+
 # Windows
 
 
