@@ -219,6 +219,23 @@ def ping_command(relay: str, word: str) -> None:
     click.echo(f"came back after {echo.seconds * 1_000:.1f} ms")
 
 
+@cli.command("bill")
+@click.argument("events", type=_FILE)
+@click.option("--tariff", "name", required=True, help="flat, reply-2018, and so on.")
+@click.option("--card", "card_file", type=_FILE, help="Other prices than the bundled rate card.")
+@click.option("--out", type=_FILE, help="Write there, and print a summary.")
+def bill_command(events: Path, name: str, card_file: Path | None, out: Path | None) -> None:
+    """Price a plain list of messaging events (EVENTS.jsonl) under any tariff.
+
+    One JSON object a line, in and out; docs/billing.md, "Replay", has the fields and the rules. A
+    file with a bad line is not priced at all.
+    """
+    # Here, for the other commands do without prices.
+    from kurir_audit import bill
+
+    bill.run(events, name, card_file, out)
+
+
 def read_words(path: Path) -> list[str]:
     """One term a line, without the white space around it.
 

@@ -208,7 +208,7 @@ class _Reader:
             raise EvidenceError("was priced by a rate card that is not in this file")
         return price_of_class(
             line.tariff, line.market, Category(line.category), Class(line.klass), card
-        )
+        ).micro_usd
 
     def _closed(self, closed: Closed, cert: RelayCert) -> None:
         checkpoint = open_checkpoint(closed.note, cert.checkpoint_pk, cert.relay_id)

@@ -57,6 +57,8 @@ def charge_terms(
 def _line(store: Store, market: str, tariff: str, *, window_open: bool) -> Line:
     card, card_hash = current_rate_card(store)
     due = price(tariff, Facts(market, Category.NONE, window_open), card)
+    if isinstance(due, RefusalCode):
+        raise RefusedError(REFUSAL_TEXT[due], "wait until the customer writes again", due)
     return Line(market, tariff, card_hash, Category.NONE, due.klass, due.micro_usd, NO_HASH)
 
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
-from typing import Final
 
 from msgspec import Struct
 
 from kurir_billing.errors import EvidenceError
 from kurir_billing.kinds import GrantKind
+from kurir_billing.windows import WINDOW, is_open
 from kurir_wire.errors import SignatureError
 from kurir_wire.ids import (
-    DAY,
     MINUTE,
     NO_HASH,
     BusinessId,
@@ -29,9 +28,6 @@ from kurir_wire.ids import (
 )
 from kurir_wire.prekeys import U8, U32, Bytes16, Bytes32, Bytes64
 from kurir_wire.signing import message_to_sign, verify
-
-WINDOW: Final = DAY
-"""Seconds for which an answer is free, counted from the grant's beacon: ``[t, t + 86400)``."""
 
 
 class Grant(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -68,7 +64,7 @@ class Grant(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 
     def is_open(self, now: int) -> bool:
         """Whether an answer accepted at ``now`` is inside the window."""
-        return self.opens_at <= now < self.closes_at
+        return is_open(self.opens_at, WINDOW, now)
 
 
 def grant_message(

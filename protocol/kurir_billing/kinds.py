@@ -31,6 +31,13 @@ class GrantKind(IntEnum):
     ENTRY = 1
 
 
+class PassKind(IntEnum):
+    """What the relay's pass says is paid or free already."""
+
+    CONVERSATION = 0
+    ENTRY = 1
+
+
 class RefusalCode(IntEnum):
     """Why a charge was refused: the numbers that business software already knows."""
 

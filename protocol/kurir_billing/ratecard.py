@@ -34,13 +34,22 @@ MarketCode = Annotated[str, Meta(pattern=r"^[A-Z0-9]{2,8}\Z")]
 CountryCode = Annotated[str, Meta(pattern=r"^[A-Z]{2}\Z")]
 
 
-class Rates(Struct, frozen=True, forbid_unknown_fields=True):
-    """Prices of one market, micro-USD per message."""
+class Step(Struct, frozen=True, forbid_unknown_fields=True):
+    """A volume tier: every message beyond the first ``above`` of a month costs ``micro_usd``."""
+
+    above: Annotated[int, Meta(ge=1, le=1_000_000_000_000)]
+    micro_usd: MicroUsd
+
+
+class Rates(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Prices of one market, micro-USD per message; with volume tiers, if there are any."""
 
     countries: list[CountryCode]
     marketing: MicroUsd
     utility: MicroUsd
     authentication: MicroUsd
+    utility_steps: list[Step] = []
+    authentication_steps: list[Step] = []
 
     def of(self, category: Category) -> int:
         """The price of a category."""
@@ -51,6 +60,16 @@ class Rates(Struct, frozen=True, forbid_unknown_fields=True):
                 return self.authentication
             case _:
                 return self.utility
+
+    def steps(self, category: Category) -> list[Step]:
+        """The volume tiers of a category."""
+        match category:
+            case Category.UTILITY:
+                return self.utility_steps
+            case Category.AUTHENTICATION:
+                return self.authentication_steps
+            case _:
+                return []
 
 
 class RateCard(Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,7 +82,11 @@ class RateCard(Struct, frozen=True, forbid_unknown_fields=True):
 
     def rates(self, market: str) -> Rates:
         """The prices of a market; an unknown one is priced as ``OTHER``."""
-        return self.markets.get(market) or self.markets[OTHER]
+        return self.markets[self.priced_as(market)]
+
+    def priced_as(self, market: str) -> str:
+        """The market itself, or ``OTHER`` if it is unknown."""
+        return market if market in self.markets else OTHER
 
     def market_of(self, country: str) -> str:
         """The market to which a two-letter country code belongs."""
@@ -93,9 +116,24 @@ def parse(body: bytes) -> RateCard:
     countries = [country for rates in card.markets.values() for country in rates.countries]
     if len(countries) != len(set(countries)):
         raise RateCardError("a country stands in two markets")
+    for name, rates in card.markets.items():
+        for category in (Category.UTILITY, Category.AUTHENTICATION):
+            _check_steps(name, rates.of(category), rates.steps(category))
     if canonical(card) != body:
         raise RateCardError("the card is not in canonical JSON (sorted keys, no spaces)")
     return card
+
+
+def _check_steps(market: str, list_price: int, steps: list[Step]) -> None:
+    """A business signs the list price: no tier may ask for more.
+
+    :raises RateCardError: tiers out of order, or dearer than what comes before
+    """
+    above, price = 0, list_price
+    for step in steps:
+        if step.above <= above or step.micro_usd > price:
+            raise RateCardError(f"in {market}, volume tiers rise in volume and fall in price")
+        above, price = step.above, step.micro_usd
 
 
 def canonical(card: RateCard) -> bytes:

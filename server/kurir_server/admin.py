@@ -24,6 +24,10 @@ from kurir_wire.ids import DAY, BusinessId
 from kurir_wire.limits import MAX_CARD, MAX_NAME
 
 TIERS: Final = {name: number for number, name in TIER_NAMES.items() if number != TIER_NONE}
+METERED: Final = tuple(
+    name for name, tariff in TARIFFS.items() if not tariff.asks_category and not tariff.passes
+)
+"""Tariffs that a relay can meter: it makes no passes yet, and clients declare no categories."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +85,8 @@ def approve(
     """
     if tier not in TIERS:
         raise ConfigError(f"there is no tier {tier!r}", f"tiers are {', '.join(TIERS)}")
-    if tariff not in TARIFFS:
-        raise ConfigError(f"there is no tariff {tariff!r}", f"tariffs are {', '.join(TARIFFS)}")
+    if tariff not in METERED:
+        raise ConfigError(f"a relay cannot meter {tariff!r}", f"tariffs are {', '.join(METERED)}")
     try:
         check_name(legal_name, "the badge")
     except WireError as error:

@@ -17,7 +17,7 @@ from typing import Any, Final, NoReturn, ParamSpec, TextIO
 import click
 import msgspec
 
-from kurir_billing.tariffs import DEFAULT_TARIFF, TARIFFS
+from kurir_billing.tariffs import DEFAULT_TARIFF
 from kurir_server import admin, export, keyfiles
 from kurir_server.errors import RelayError
 from kurir_server.log import Level, Log
@@ -224,7 +224,7 @@ def business_show(db: Path, as_json: bool, business_id: BusinessId) -> None:
 @_ID
 @click.option("--tier", type=click.Choice(list(admin.TIERS)), required=True)
 @click.option("--legal-name", required=True, help="What customers see in the badge.")
-@click.option("--tariff", type=click.Choice(list(TARIFFS)), default=DEFAULT_TARIFF)
+@click.option("--tariff", type=click.Choice(admin.METERED), default=DEFAULT_TARIFF)
 @_reporting
 def business_approve(
     db: Path,

@@ -28,7 +28,7 @@ from kurir_billing.kinds import REFUSAL_TEXT, Category, Class, RefusalCode
 from kurir_billing.leaf import Leaf, packed_leaf
 from kurir_billing.ledger import entry_hash
 from kurir_billing.ratecard import RateCard, parse
-from kurir_billing.tariffs import ASKS_CATEGORY, Facts, price
+from kurir_billing.tariffs import Facts, price, tariff_named
 from kurir_server.keys import RelayKeys
 from kurir_server.limits import (
     BEACON_AGE,
@@ -211,9 +211,12 @@ class Meter:
         if business.tier == TIER_SMALL and not window_open:
             return self._refuse(RefusalCode.OUTSIDE_WINDOW, name, charge, moment)
         line = charge.line
-        category = Category(line.category) if business.tariff in ASKS_CATEGORY else Category.NONE
+        asked = tariff_named(business.tariff).asks_category
+        category = Category(line.category) if asked else Category.NONE
         facts = Facts(line.market, category, window_open)
         due = price(business.tariff, facts, self._rate_card(stored.hash, stored.card))
+        if isinstance(due, RefusalCode):
+            return self._refuse(due, name, charge, moment)
         right = Line(line.market, business.tariff, stored.hash, category, due.klass, due.micro_usd)
         if line != right:
             shut = line.klass == Class.IN_WINDOW and due.klass is Class.OUT_OF_WINDOW

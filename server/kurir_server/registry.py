@@ -11,6 +11,7 @@ from kurir_billing.charge import open_lane
 from kurir_billing.errors import EvidenceError
 from kurir_billing.invoice import head_for, packed_head
 from kurir_billing.leaf import open_leaf
+from kurir_billing.ratecard import parse
 from kurir_billing.tariffs import DEFAULT_TARIFF
 from kurir_server.keys import RelayKeys
 from kurir_server.limits import MAX_BUCKETS, ONE_TIME_RATE, PAGE_LEAVES
@@ -211,7 +212,10 @@ class Registry:
         if through < first:
             return Result(codes.NOT_FOUND, "no day of this month is over yet")
         leaves = (open_leaf(leaf) for leaf in rows.leaves_of_days(business_id, first, through))
-        head = head_for(business_id, month, through, leaves, self._keys.relay_id)
+        cards = {
+            stored.hash: parse(unpack(stored.card, Signed).body) for stored in rows.rate_cards()
+        }
+        head = head_for(business_id, month, through, leaves, self._keys.relay_id, cards)
         return InvoiceIs(n, packed_head(self._keys.invoice(head)))
 
 

@@ -39,7 +39,7 @@ from kurir_billing.ratecard import (
     rate_card_message,
     signed_rate_card,
 )
-from kurir_billing.tariffs import DEFAULT_TARIFF, Facts, price
+from kurir_billing.tariffs import DEFAULT_TARIFF, price_of_class
 from kurir_wire.codec import pack
 from kurir_wire.errors import MalformedError
 from tests.fuzz.mutate import json_tree, msgpack_tree, of_words, some_bytes
@@ -101,7 +101,10 @@ def rate_card(data: bytes) -> bool:
     assert opened is None or opened[0] == card  # None: longer than a card may be
     assert canonical(card) == data
     for name, rates in card.markets.items():
-        assert price(DEFAULT_TARIFF, Facts(name, Category.NONE, False), card).micro_usd >= 0
+        assert (
+            price_of_class(DEFAULT_TARIFF, name, Category.NONE, Class.OUT_OF_WINDOW, card).micro_usd
+            >= 0
+        )
         for country in rates.countries:
             assert card.market_of(country.lower()) in card.markets
     return True

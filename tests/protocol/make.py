@@ -365,7 +365,9 @@ def make_invoice(
     signer: SigningKey | None = None,
 ) -> Invoice:
     """An invoice over these leaves, signed by the operator, honest unless told otherwise."""
-    head = head_for(business.id, month, through, leaves, relay.id)
+    card, name = relay.rate_card()
+    cards = {name: bundled()}
+    head = head_for(business.id, month, through, leaves, relay.id, cards)
     if total is not None:
         head = replace(head, total_micro_usd=total)
     if count is not None:
@@ -373,8 +375,7 @@ def make_invoice(
     signature = sign(signer or relay.operator, invoice_message(relay.id, head))
     head = replace(head, signature=signature)
     standing = make_standing(relay, leaves, make_hashes(relay, leaves), since=2)
-    cards = (relay.rate_card()[0],)
-    return Invoice(relay.cert(), "PT Metro Bus", head, tuple(leaves), cards, standing)
+    return Invoice(relay.cert(), "PT Metro Bus", head, tuple(leaves), (card,), standing)
 
 
 def make_records(

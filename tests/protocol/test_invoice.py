@@ -538,7 +538,7 @@ def test_the_head() -> None:
     with pytest.raises(MalformedError) as caught:
         open_head(bytes(2_048))
     assert not isinstance(caught.value, TooLargeError)
-    assert head_for(BUSINESS.id, 202601, TODAY, [], RELAY.id).signature == bytes(64)
+    assert head_for(BUSINESS.id, 202601, TODAY, [], RELAY.id, {}).signature == bytes(64)
 
 
 def test_layout_of_the_head() -> None:

@@ -204,25 +204,8 @@ def test_reply_2018(market: str, category: Category) -> None:
     _, utility = TABLE.get(market, TABLE["OTHER"])
     inside = price("reply-2018", Facts(market, category, True), CARD)
     outside = price("reply-2018", Facts(market, category, False), CARD)
-    assert inside == Price(Class.IN_WINDOW, 0)
+    assert inside == Price(Class.IN_WINDOW, 0, free=True)
     assert outside == Price(Class.OUT_OF_WINDOW, utility)
-
-
-@given(st.sampled_from(sorted(TARIFFS)), st.sampled_from(sorted(TABLE)), st.booleans())
-def test_the_auditor_gets_the_same_price(tariff: str, market: str, open_: bool) -> None:
-    found = price(tariff, Facts(market, Category.NONE, open_), CARD)
-    again = price_of_class(tariff, market, Category.NONE, found.klass, CARD)
-    assert again == found.micro_usd
-
-
-def test_a_tariff_may_ask_for_the_category(monkeypatch: pytest.MonkeyPatch) -> None:
-    def by_category(facts: Facts, card: RateCard) -> Price:
-        return Price(Class.OUT_OF_WINDOW, card.rates(facts.market).of(facts.category))
-
-    monkeypatch.setitem(TARIFFS, "by-category", by_category)
-    for category, due in ((Category.MARKETING, 41_100), (Category.UTILITY, 25_000)):
-        assert price("by-category", Facts("ID", category, False), CARD).micro_usd == due
-        assert price_of_class("by-category", "ID", category, Class.OUT_OF_WINDOW, CARD) == due
 
 
 def test_what_a_tariff_does_not_have() -> None:

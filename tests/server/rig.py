@@ -87,21 +87,21 @@ class Rig:
         self.make(box)
         return box
 
-    def shop(self, tier: str | None = "platform") -> Shop:
+    def shop(self, tier: str | None = "platform", tariff: str = "reply-2018") -> Shop:
         shop = Shop(self.keys.relay_id, self.now)
         request = Register(1, shop.card(), shop.address.new(self.nonce))
         done = self.run(lambda rows: self.registry.register(rows, self.moment, self.nonce, request))
         assert done is None, done
         if tier is not None:
-            self.approve(shop, tier)
+            self.approve(shop, tier, tariff)
         return shop
 
-    def approve(self, shop: Shop, tier: str) -> None:
+    def approve(self, shop: Shop, tier: str, tariff: str = "reply-2018") -> None:
         number = admin.TIERS[tier]
         badge = self.keys.badge(shop.id, number, "PT Metro Bus", self.now + 86_400)
         self.run(
             lambda rows: rows.put_badge(
-                shop.id, number, "reply-2018", "PT Metro Bus", badge.not_after, badge.signature
+                shop.id, number, tariff, "PT Metro Bus", badge.not_after, badge.signature
             )
         )
 

@@ -202,6 +202,37 @@ def test_grants_are_of_this_mailbox_and_business_and_on_real_beacons(rig: Rig) -
     assert result.code == codes.NO_MAILBOX
 
 
+def test_under_the_flat_fee_nothing_is_shown_and_nothing_is_due(rig: Rig) -> None:
+    shop = rig.shop(tariff="flat")
+    box, opening = rig.customer(shop)
+    line = shop.line(is_open=True, tariff="flat")
+    receipt_of(rig.submit(rig.charge(shop, box, opening, line).submission)[0])
+
+
+def test_what_a_tariff_does_not_sell_is_refused_without_a_quote(rig: Rig) -> None:
+    shop = rig.shop(tariff="message-2025")
+    box, opening = rig.customer(shop)
+    for category, code in (
+        (Category.SERVICE, RefusalCode.OUTSIDE_WINDOW),
+        (Category.NONE, RefusalCode.BAD_PARAMETER),
+    ):
+        line = shop.line(is_open=False, tariff="message-2025", category=category)
+        assert refused(rig, rig.charge(shop, box, opening, line), code) is None
+
+
+def test_the_category_is_part_of_the_line_where_the_tariff_asks_for_it(rig: Rig) -> None:
+    shop = rig.shop(tariff="message-2025")
+    box, opening = rig.customer(shop)
+    line = shop.line(
+        is_open=False, price=41_100, tariff="message-2025", category=Category.MARKETING
+    )
+    cheaper = msgspec.structs.replace(line, category=Category.UTILITY)
+    quote = refused(rig, rig.charge(shop, box, opening, cheaper), RefusalCode.BAD_PARAMETER)
+    assert quote is not None
+    assert (quote.category, quote.list_price) == (Category.UTILITY, 25_000)
+    receipt_of(rig.submit(rig.charge(shop, box, opening, line).submission)[0])
+
+
 def test_only_approved_businesses(rig: Rig) -> None:
     shop = rig.shop(tier=None)
     box, opening = rig.customer(shop)

@@ -541,6 +541,10 @@ async def test_commands_while_the_relay_runs(relay: RelayProcess, tmp_path: Path
         for wrong in (
             ("business", "approve", name, "--tier", "huge", "--legal-name", "x"),
             ("business", "approve", name, "--tier", "small", "--legal-name", "a\nb"),
+            (
+                *("business", "approve", name, "--tier", "platform", "--legal-name", "x"),
+                *("--tariff", "message-2025"),
+            ),
             ("business", "approve", "00" * 32, "--tier", "small", "--legal-name", "x"),
             ("business", "approve", "nonsense", "--tier", "small", "--legal-name", "x"),
             ("business", "show", "00" * 32),

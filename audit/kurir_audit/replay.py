@@ -1,0 +1,164 @@
+"""What a list of events would have cost under a tariff, by the functions that a relay prices with.
+
+Only the memory is here: who wrote when, what is open. Source: docs/billing.md, "Replay".
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from functools import cache
+
+from msgspec import Struct
+
+from kurir_audit.events import Blocked, Events, Name, Sent, Unblocked, Wrote
+from kurir_billing.invoice import month_of_day
+from kurir_billing.kinds import Category, Class, PassKind, RefusalCode
+from kurir_billing.quotas import Due, Settled, amounts_due
+from kurir_billing.ratecard import RateCard
+from kurir_billing.tariffs import Facts, Price, Tariff, price
+from kurir_billing.windows import PASS_LENGTH, SETTLE_WITHIN, WINDOW, is_open
+from kurir_wire.ids import DAY
+
+
+class Billed(Struct, frozen=True, gc=False):
+    """A settled message and its price. ``type`` and ``category`` as in the output."""
+
+    id: Name
+    type: Due
+    category: str | None
+    cc: str
+    micro_usd: int
+
+
+class Refused(Struct, frozen=True, gc=False):
+    """A message that the relay would not have taken."""
+
+    id: Name
+    refused: int
+
+
+class Chat(Struct, gc=False):
+    """What is remembered of one customer and one business. Times in seconds, ``None`` for never."""
+
+    wrote: int | None = None
+    entry_granted: int | None = None
+    entry_since: int | None = None
+    conversation_since: int | None = None
+    conversation_class: Class | None = None
+    opener: Name | None = None
+    is_blocked: bool = False
+
+
+class Accepted(Struct, frozen=True, gc=False):
+    """A message that was taken and later settled. ``at``: when it settled."""
+
+    at: int
+    sent: Sent
+    market: str
+    category: Category
+    price: Price
+    opener: Name | None
+
+
+def replay(events: Events, tariff: Tariff, card: RateCard) -> list[Billed | Refused]:
+    """Price all events.
+
+    :returns: settled and refused messages, in order of id
+    """
+    outcomes: list[Billed | Refused] = []
+    settled: defaultdict[Name, list[Accepted]] = defaultdict(list)
+    market_of = cache(card.market_of)
+    chats: defaultdict[tuple[Name, Name], Chat] = defaultdict(Chat)
+    for event in events.timeline():
+        chat = chats[event.biz, event.usr]
+        match event:
+            case Wrote():
+                _note_grant(chat, event)
+            case Blocked() | Unblocked():
+                chat.is_blocked = isinstance(event, Blocked)
+            case Sent():
+                market, category = market_of(event.cc), _category(event, tariff)
+                due = _accept(chat, event, market, category, tariff, card)
+                if isinstance(due, RefusalCode):
+                    outcomes.append(Refused(event.id, int(due)))
+                    continue
+                delivered = events.delivered.get(event.id)
+                if delivered is not None and 0 <= delivered.t - event.t <= SETTLE_WITHIN:
+                    accepted = Accepted(delivered.t, event, market, category, due, chat.opener)
+                    settled[event.biz].append(accepted)
+    for messages in settled.values():
+        outcomes.extend(_bill(messages, tariff, card))
+    outcomes.sort(key=lambda outcome: _order(outcome.id))
+    return outcomes
+
+
+def _note_grant(chat: Chat, event: Wrote) -> None:
+    chat.wrote = event.t
+    if event.ref and chat.entry_granted is None:
+        chat.entry_granted = event.t
+
+
+def _accept(
+    chat: Chat, event: Sent, market: str, category: Category, tariff: Tariff, card: RateCard
+) -> Price | RefusalCode:
+    """Price a message as it is accepted, and keep the pass that it earns."""
+    if chat.is_blocked:
+        return RefusalCode.UNDELIVERABLE
+    now = event.t
+    in_conversation = is_open(chat.conversation_since, PASS_LENGTH[PassKind.CONVERSATION], now)
+    facts = Facts(
+        market,
+        category,
+        window_open=is_open(chat.wrote, WINDOW, now),
+        entry_granted=chat.entry_since is None and is_open(chat.entry_granted, WINDOW, now),
+        entry_open=is_open(chat.entry_since, PASS_LENGTH[PassKind.ENTRY], now),
+        conversation=chat.conversation_class if in_conversation else None,
+    )
+    due = price(tariff.name, facts, card)
+    if isinstance(due, Price):
+        match due.opens:
+            case PassKind.ENTRY:
+                chat.entry_since = now
+            case PassKind.CONVERSATION:
+                chat.conversation_since, chat.conversation_class = now, due.klass
+                chat.opener = event.id
+    return due
+
+
+def _bill(messages: list[Accepted], tariff: Tariff, card: RateCard) -> Iterator[Billed]:
+    """One business's messages, in order of settlement."""
+    messages.sort(key=lambda message: (message.at, _order(message.sent.id)))
+    month = cache(month_of_day)
+    settled = (
+        Settled(
+            tariff,
+            message.market,
+            message.category,
+            message.price,
+            month(message.at // DAY),
+            card,
+            message.opener,
+        )
+        for message in messages
+    )
+    for message, (due, micro_usd) in zip(messages, amounts_due(settled), strict=True):
+        sent = message.sent
+        yield Billed(sent.id, due, sent.cls, sent.cc, micro_usd)
+
+
+def _category(event: Sent, tariff: Tariff) -> Category:
+    """As the relay would know it."""
+    if not tariff.asks_category or event.cls is None:
+        return Category.NONE
+    return Category[event.cls.upper()]
+
+
+def _order(name: Name) -> tuple[bool, Name]:
+    """Numbers by size, then texts by their characters."""
+    return isinstance(name, str), name
+
+
+def total(outcomes: Sequence[Billed | Refused]) -> int:
+    """What all of it costs, in micro-USD."""
+    return sum(outcome.micro_usd for outcome in outcomes if isinstance(outcome, Billed))

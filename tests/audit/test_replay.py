@@ -1,0 +1,556 @@
+"""``kurir-audit bill``: what a list of events would have cost."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kurir_audit.cli import run
+from kurir_audit.errors import AuditError
+from kurir_audit.events import read_events
+from kurir_audit.replay import replay
+from kurir_billing.ratecard import bundled, canonical
+from kurir_billing.tariffs import TARIFFS
+from tests.audit.replay_oracle import expected
+
+DAY = 86_400
+HOUR = 3_600
+T = 1_767_225_600 + 60  # 2026-01-01T00:01:00Z
+NEW_YEAR = 1_798_761_600  # 2027-01-01T00:00:00Z
+ASKING = ["message-2025", "message-2026"]
+
+Row = dict[str, Any]
+Bill = Callable[..., list[Row]]
+
+
+def wrote(t: int, name: str = "i", *, ref: bool = False, usr: str = "u") -> Row:
+    return {"k": "in", "id": name, "biz": "b", "usr": usr, "t": t, "ref": ref}
+
+
+def sent(
+    t: int, name: str, cls: str | None = "utility", *, cc: str = "ID", usr: str = "u"
+) -> list[Row]:
+    """A message and, a second later, its settlement."""
+    out = {"k": "out", "id": name, "biz": "b", "usr": usr, "t": t, "cls": cls, "cc": cc}
+    return [out, {"k": "dlv", "id": name, "t": t + 1}]
+
+
+def block(k: str, t: int) -> Row:
+    return {"k": k, "biz": "b", "usr": "u", "t": t}
+
+
+@pytest.fixture
+def bill(tmp_path: Path) -> Bill:
+    """Price rows and lists of rows; returns what is printed."""
+
+    def price(tariff: str, *rows: Row | list[Row], more: tuple[str, ...] = ()) -> list[Row]:
+        lines = [row for part in rows for row in (part if isinstance(part, list) else [part])]
+        return bill_file(tmp_path, tariff, lines, more)
+
+    return price
+
+
+def bill_file(folder: Path, tariff: str, lines: list[Row], more: tuple[str, ...] = ()) -> list[Row]:
+    file, out = folder / "events.jsonl", folder / "bill.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert run(["bill", str(file), "--tariff", tariff, "--out", str(out), *more]) == 0
+    return [json.loads(line) for line in out.read_text().splitlines()]
+
+
+def kinds(rows: list[Row]) -> dict[str, object]:
+    """Type, or price of what is charged, or code of what was refused."""
+    return {
+        row["id"]: row.get("refused")
+        or (row["micro_usd"] if row["type"] == "regular" else row["type"])
+        for row in rows
+    }
+
+
+FREE, ENTRY, COVERED = "free_customer_service", "free_entry_point", "covered"
+
+
+# Each tariff on one conversation
+
+
+@pytest.mark.parametrize(
+    ("tariff", "answer", "late", "service"),
+    [
+        ("flat", COVERED, COVERED, COVERED),
+        ("reply-2018", FREE, 25_000, 25_000),
+        ("conversation-2022", FREE, FREE, COVERED),
+        ("message-2025", FREE, 25_000, 131_047),
+        ("message-2026", 25_000, 25_000, 131_047),
+    ],
+)
+def test_the_tariffs(bill: Bill, tariff: str, answer: Any, late: Any, service: Any) -> None:
+    rows = bill(
+        tariff,
+        wrote(T),
+        sent(T + 60, "answer"),
+        sent(T + 2 * DAY, "late"),
+        sent(T + 2 * DAY + 1, "service", "service"),
+    )
+    assert kinds(rows) == {"answer": answer, "late": late, "service": service}
+
+
+def test_the_form_of_the_output(
+    tmp_path: Path, bill: Bill, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = bill("message-2025", sent(T, "b", "service"), sent(T, "a", "marketing", cc="ca"))
+    assert rows == [
+        {"id": "a", "type": "regular", "category": "marketing", "cc": "ca", "micro_usd": 25_000},
+        {"id": "b", "refused": 131_047},
+    ]
+    text = capsys.readouterr().out
+    assert text == "1 settled, 1 refused\n25,000 micro-USD under message-2025\n"
+    assert run(["bill", str(tmp_path / "events.jsonl"), "--tariff", "message-2025"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == (tmp_path / "bill.jsonl").read_text()
+    assert printed.err == ""
+
+
+@pytest.mark.parametrize("tariff", [name for name in TARIFFS if name not in ASKING])
+def test_the_category_may_be_missing_where_the_tariff_has_none(bill: Bill, tariff: str) -> None:
+    out, settled = sent(T, "m")
+    del out["cls"]
+    assert [row["category"] for row in bill(tariff, out, settled)] == [None]
+
+
+def test_ids_are_numbers_or_texts_and_come_out_in_order(bill: Bill) -> None:
+    rows = [sent(T, name) for name in ("10", 10, "9", 9)]  # type: ignore[arg-type]
+    assert [row["id"] for row in bill("flat", *rows)] == [9, 10, "10", "9"]
+
+
+def test_the_example_in_the_documents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "billing.md").read_text()
+    example = text.split("$ cat events.jsonl\n")[1].split("```")[0]
+    events, _, rest = example.partition("$ kurir-audit ")
+    command, _, printed = rest.partition("\n")
+    monkeypatch.chdir(tmp_path)
+    Path("events.jsonl").write_text(events)
+    assert run(command.split()) == 0
+    assert capsys.readouterr().out == printed
+
+
+# Windows
+
+
+@pytest.mark.parametrize("tariff", ["reply-2018", "message-2025"])
+def test_the_window_counts_from_the_second_and_is_shut_after_24_hours(
+    bill: Bill, tariff: str
+) -> None:
+    second = T + 7
+    rows = [sent(second + d, str(d)) for d in (-1, 0, 86_399, 86_400, 86_401)]
+    assert kinds(bill(tariff, wrote(second), *rows)) == {
+        "-1": 25_000,
+        "0": FREE,
+        "86399": FREE,
+        "86400": 25_000,
+        "86401": 25_000,
+    }
+
+
+def test_a_later_grant_extends_and_an_older_one_never_shortens(bill: Bill) -> None:
+    rows = bill(
+        "reply-2018",
+        wrote(T + HOUR, "later"),
+        wrote(T, "older"),
+        sent(T + HOUR + DAY - 1, "in"),
+        sent(T + HOUR + DAY, "out"),
+    )
+    assert kinds(rows) == {"in": FREE, "out": 25_000}
+
+
+def test_a_message_of_the_business_opens_no_window(bill: Bill) -> None:
+    rows = bill("message-2025", sent(T, "a", "marketing"), sent(T + 1, "b", "service"))
+    assert kinds(rows) == {"a": 41_100, "b": 131_047}
+
+
+def test_a_window_is_of_one_customer_and_one_business(bill: Bill) -> None:
+    elsewhere = {**wrote(T, "x"), "biz": "other"}
+    rows = bill("reply-2018", wrote(T, usr="other"), elsewhere, sent(T + 1, "m"))
+    assert kinds(rows) == {"m": 25_000}
+
+
+# Settlement
+
+
+@pytest.mark.parametrize(
+    ("after", "billed"),
+    [(-1, False), (0, True), (30 * DAY - 1, True), (30 * DAY, True), (30 * DAY + 1, False)],
+)
+def test_a_message_settles_within_30_days(bill: Bill, after: int, billed: bool) -> None:
+    out, settled = sent(T, "m")
+    assert bool(bill("reply-2018", out, {**settled, "t": T + after})) == billed
+
+
+def test_a_message_that_was_never_opened_costs_nothing(bill: Bill) -> None:
+    assert bill("reply-2018", sent(T, "m")[0], {"k": "dlv", "id": "unknown", "t": T}) == []
+
+
+def test_a_refused_message_that_settles_is_still_refused(bill: Bill) -> None:
+    assert bill("message-2025", sent(T, "m", "service")) == [{"id": "m", "refused": 131_047}]
+
+
+def test_the_month_is_that_of_settlement(bill: Bill) -> None:
+    def talk(n: int, settled: int) -> list[Row]:
+        out, dlv = sent(NEW_YEAR - DAY, f"{n:04}", usr=f"u{n}")
+        return [out, {**dlv, "t": settled}]
+
+    december = [talk(n, NEW_YEAR - 1) for n in range(1_001)]
+    january = [talk(n, NEW_YEAR) for n in range(1_001, 2_002)]
+    found = kinds(bill("conversation-2022", *december, *january))
+    assert {name for name, kind in found.items() if kind != FREE} == {"1000", "2001"}
+
+
+# Conversations
+
+
+def used_up(t: int) -> list[Row]:
+    """As many conversations as are free in a month, with other customers."""
+    return [row for n in range(1_000) for row in sent(t, f"used {n}", usr=f"other {n}")]
+
+
+def test_a_conversation_runs_for_24_hours_from_the_openers_acceptance(bill: Bill) -> None:
+    later = [sent(T + HOUR + d, str(d)) for d in (86_399, 86_400, 86_401)]
+    rows = bill("conversation-2022", used_up(T), sent(T + HOUR, "0"), *later)
+    assert {n: kind for n, kind in kinds(rows).items() if n.isdigit()} == {
+        "0": 41_100,
+        "86399": COVERED,
+        "86400": 41_100,
+        "86401": COVERED,
+    }
+
+
+def test_who_opened_a_conversation_decides_its_rate(bill: Bill) -> None:
+    rows = bill(
+        "conversation-2022",
+        used_up(T),
+        wrote(T + HOUR),
+        sent(T + HOUR, "answer"),
+        wrote(T + HOUR + DAY, "again"),  # writing later does not open another
+        sent(T + 2 * HOUR, "more"),
+        sent(T + 5 * DAY, "late"),
+        wrote(T + 5 * DAY + 1, "after"),
+        sent(T + 5 * DAY + 2, "in late"),
+    )
+    found = kinds(rows)
+    names = ("answer", "more", "late", "in late")
+    assert [found[name] for name in names] == [25_000, COVERED, 41_100, COVERED]
+
+
+def test_the_price_falls_on_the_first_settled_message_of_a_conversation(bill: Bill) -> None:
+    opener, _ = sent(T + HOUR, "opener")
+    first, first_settled = sent(T + HOUR + 1, "first", cc="DE")
+    second = sent(T + HOUR + 2, "second")
+    rows = bill(
+        "conversation-2022", used_up(T), opener, second, first, {**first_settled, "t": T + HOUR + 2}
+    )
+    found = {name: kind for name, kind in kinds(rows).items() if not name.startswith("used")}
+    assert found == {"first": 136_500, "second": COVERED}
+
+
+def test_what_is_covered_by_a_free_conversation_is_covered(bill: Bill) -> None:
+    assert kinds(bill("conversation-2022", sent(T, "a"), sent(T + 1, "b"))) == {
+        "a": FREE,
+        "b": COVERED,
+    }
+
+
+def test_a_conversation_is_due_once_though_it_settles_in_two_months(bill: Bill) -> None:
+    rows = bill("conversation-2022", used_up(NEW_YEAR - 9), sent(NEW_YEAR - 1, "a"),
+                sent(NEW_YEAR - 2, "z"))  # fmt: skip
+    found = kinds(rows)
+    assert (found["z"], found["a"]) == (41_100, COVERED)
+
+
+# Entry windows
+
+
+@pytest.mark.parametrize("tariff", ASKING)
+def test_an_entry_window_is_72_hours_from_the_first_answer(bill: Bill, tariff: str) -> None:
+    answer = T + 20 * HOUR
+    later = [sent(answer + d, str(d), "marketing") for d in (1, 259_199, 259_200, 259_201)]
+    rows = bill(tariff, wrote(T, ref=True), sent(answer, "answer", "service"), *later)
+    assert kinds(rows) == {
+        "answer": ENTRY,
+        "1": ENTRY,
+        "259199": ENTRY,
+        "259200": 41_100,
+        "259201": 41_100,
+    }
+
+
+@pytest.mark.parametrize(("after", "kind"), [(-1, 41_100), (0, ENTRY), (86_399, ENTRY),
+                                             (86_400, 41_100), (86_401, 41_100)])  # fmt: skip
+def test_the_first_answer_has_24_hours(bill: Bill, after: int, kind: object) -> None:
+    rows = bill("message-2025", wrote(T, ref=True), sent(T + after, "m", "marketing"))
+    assert kinds(rows) == {"m": kind}
+
+
+def test_service_in_an_entry_window_needs_an_open_window(bill: Bill) -> None:
+    rows = bill(
+        "message-2025",
+        wrote(T, ref=True),
+        sent(T + 1, "a"),
+        sent(T + DAY, "b", "service"),
+        sent(T + DAY, "c"),
+        wrote(T + 2 * DAY, "i2"),
+        sent(T + 2 * DAY, "d", "service"),
+    )
+    assert kinds(rows) == {"a": ENTRY, "b": 131_047, "c": ENTRY, "d": ENTRY}
+
+
+def test_only_the_first_link_opens_an_entry_window(bill: Bill) -> None:
+    rows = bill(
+        "message-2026",
+        wrote(T, "early"),
+        wrote(T + HOUR, "first", ref=True),
+        wrote(T + 3 * DAY, "second", ref=True),
+        sent(T + 3 * DAY, "m"),
+    )
+    assert kinds(rows) == {"m": 25_000}
+
+
+@pytest.mark.parametrize("tariff", ["flat", "reply-2018", "conversation-2022"])
+def test_tariffs_without_entry_windows(bill: Bill, tariff: str) -> None:
+    link, no_link = wrote(T, ref=True), wrote(T)
+    rows = [sent(T + d * HOUR, str(d)) for d in (0, 1, 23, 24, 25, 71, 72)]
+    assert bill(tariff, link, *rows) == bill(tariff, no_link, *rows)
+
+
+# Blocks
+
+
+def test_a_blocked_business_is_refused_until_it_is_unblocked(bill: Bill) -> None:
+    rows = bill(
+        "message-2025",
+        wrote(T),
+        block("block", T + 10),
+        block("unblock", T + 20),
+        sent(T + 9, "before", "service"),
+        sent(T + 10, "same second", "service"),
+        sent(T + 19, "blocked"),
+        sent(T + 20, "after", "service"),
+    )
+    assert kinds(rows) == {
+        "before": FREE,
+        "same second": 131_026,
+        "blocked": 131_026,
+        "after": FREE,
+    }
+
+
+def test_a_refused_message_opens_nothing(bill: Bill) -> None:
+    blocked = [block("block", T), sent(T + 1, "no"), block("unblock", T + 2)]
+    rows = [row for part in blocked for row in (part if isinstance(part, list) else [part])]
+    talk = [sent(T + DAY, "yes"), sent(T + DAY + 2, "covered")]
+    found = kinds(bill("conversation-2022", rows, *talk))
+    assert found == {"no": 131_026, "yes": FREE, "covered": COVERED}
+    found = kinds(bill("message-2025", wrote(T, ref=True), rows, sent(T + 9, "yes", "marketing"),
+                       sent(T + 3 * DAY + 8, "72 h", "marketing")))  # fmt: skip
+    assert found == {"no": 131_026, "yes": ENTRY, "72 h": ENTRY}
+
+
+def test_in_the_same_second(bill: Bill) -> None:
+    out, settled = sent(T, "m", "service")
+    same = [{**settled, "t": T}, out, block("unblock", T), wrote(T)]
+    assert kinds(bill("message-2025", same)) == {"m": FREE}
+    assert kinds(bill("message-2025", same, block("block", T))) == {"m": 131_026}
+
+
+def test_a_message_taken_before_the_block_may_settle_after_it(bill: Bill) -> None:
+    assert kinds(bill("reply-2018", sent(T, "m"), block("block", T + 1))) == {"m": 25_000}
+
+
+# Duplicates
+
+
+def test_duplicates_count_once_and_the_earliest_counts(bill: Bill) -> None:
+    out, settled = sent(T + DAY, "m")
+    again = [{**out, "t": T + 2 * DAY}, {**settled, "t": T + 3 * DAY}]
+    assert kinds(bill("reply-2018", again, wrote(T + 1), wrote(T + DAY + 9), out, settled)) == {
+        "m": FREE
+    }
+    # The earliest settlement came before the message: there is nothing to settle.
+    assert bill("reply-2018", out, settled, {**settled, "t": T}) == []
+
+
+# Rate cards
+
+
+def test_other_prices(bill: Bill, tmp_path: Path) -> None:
+    value = json.loads(canonical(bundled()))
+    value["markets"]["ID"]["utility_steps"] = [{"above": 1, "micro_usd": 5}]
+    card = tmp_path / "card.json"
+    card.write_text(json.dumps(value, indent=2))
+    more = ("--card", str(card))
+    rows = [sent(T + n, str(n)) for n in range(3)]
+    assert kinds(bill("message-2025", *rows, more=more)) == {"0": 25_000, "1": 5, "2": 5}
+    assert kinds(bill("message-2025", *rows)) == {"0": 25_000, "1": 25_000, "2": 25_000}
+
+
+# Files that cannot be priced
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("{", "is not JSON"),
+        ("\xff", "is not JSON"),
+        ("[]", "expected `object`"),
+        ('{"k":"in"}', "missing required field"),
+        ('{"k":"write","id":"x","t":1}', "invalid value 'write'"),
+        ('{"k":"dlv","id":"x","t":-1}', "`$.t`"),
+        ('{"k":"dlv","id":"x","t":1.5}', "`$.t`"),
+        ('{"k":"dlv","id":"x","t":"1"}', "`$.t`"),
+        ('{"k":"dlv","id":"x","t":253402300800}', "`$.t`"),
+        ('{"k":"dlv","id":null,"t":1}', "`$.id`"),
+        ('{"k":"dlv","id":true,"t":1}', "`$.id`"),
+        ('{"k":"dlv","id":"","t":1}', "`$.id`"),
+        ('{"k":"dlv","id":"x","t":1,"biz":"b"}', "unknown field `biz`"),
+        ('{"k":"dlv","id":"x","t":1,"\x1b[2J":"b"}', "is not JSON"),
+        ('{"k":"dlv","id":"x","t":1,"\\u001b[2J":"b"}', "is not JSON"),
+        ('{"k":"in","id":"x","biz":"b","usr":"u","t":1,"ref":1}', "`$.ref`"),
+        ('{"k":"out","id":"x","biz":"b","usr":"u","t":1,"cls":"promo","cc":"ID"}', "'promo'"),
+        ('{"k":"out","id":"x","biz":"b","usr":"u","t":1,"cls":"utility"}', "`cc`"),
+        ('{"k":"out","id":"x","biz":"b","usr":"u","t":1,"cls":"utility","cc":"I"}', "`$.cc`"),
+        ('{"k":"out","id":"x","biz":"b","usr":"u","t":1,"cc":"ID"}', "needs the category"),
+        ('{"k":"out","id":"m","biz":"b","usr":"v","t":1,"cls":"utility","cc":"ID"}', "differs"),
+    ],
+)
+def test_a_bad_line_is_named_and_nothing_is_priced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, what: str
+) -> None:
+    file, out = tmp_path / "events.jsonl", tmp_path / "bill.jsonl"
+    good = json.dumps(sent(T, "m")[0]) + "\n\n"
+    file.write_bytes(good.encode() + line.encode("latin-1") + b"\n" + good.encode())
+    assert run(["bill", str(file), "--tariff", "message-2025", "--out", str(out)]) == 2
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error.startswith("error: events.jsonl, line 3: ")
+    assert what in error
+    assert error.isprintable()
+    assert hint.startswith("hint: nothing was priced")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("tariff", "more", "what"),
+    [
+        ("reply-2019", (), "there is no tariff 'reply-2019'; known are flat, reply-2018"),
+        ("flat", ("--out", "events.jsonl"), "is what is to be read"),
+        ("flat", ("--out", "no/such/folder"), "cannot write"),
+        ("flat", ("--card", "no-such-card"), "cannot read"),
+        ("flat", ("--card", "events.jsonl"), "is not a rate card"),
+        ("flat", ("--card", "empty.json"), "no price for the market OTHER"),
+    ],
+)
+def test_what_cannot_be_carried_out(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tariff: str,
+    more: tuple[str, ...],
+    what: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    events = Path("events.jsonl")
+    events.write_text(json.dumps(wrote(T)))
+    Path("empty.json").write_text('{"version":1,"currency":"USD","effective_from":0,"markets":{}}')
+    assert run(["bill", "events.jsonl", "--tariff", tariff, *more]) == 2
+    assert what in capsys.readouterr().err
+    assert events.read_text() == json.dumps(wrote(T))
+    assert run(["bill", "no-such-file", "--tariff", "flat"]) == 2
+    assert "cannot read no-such-file" in capsys.readouterr().err
+
+
+# Against the oracle
+
+EDGES = (0, 1, 59, 60, 61, 86_399, 86_400, 86_401, 259_199, 259_200, 259_201)
+SETTLED = (0, 1, 59, 60, HOUR, 2_591_999, 2_592_000, 2_592_001, -1)
+
+
+def generated(draw: random.Random, messages: int) -> list[Row]:
+    """A few chats whose events lie an edge apart, forwards and backwards, around a month's end."""
+    times = [NEW_YEAR + draw.choice((-1, 0, 1)) - draw.choice((0, 0, 86_399, 86_400, 259_200))]
+    rows: list[Row] = []
+    sure = draw.random()
+    for n in range(messages):
+        t = draw.choice(times[-4:]) + draw.choice((1, 1, 1, -1)) * draw.choice(EDGES)
+        times.append(t)
+        chat = {"biz": draw.choice("aab"), "usr": draw.choice("xxy"), "t": t}
+        for _ in range(draw.choice((0, 0, 1, 2))):
+            at = t - draw.choice(EDGES)
+            rows.append({**chat, "k": "in", "id": f"i{len(rows)}", "t": at, "ref": sure < 0.5})
+        if draw.random() < 0.1:
+            rows.append({**chat, "k": draw.choice(("block", "unblock"))})
+        cls = draw.choice(("service", "utility", "marketing", "authentication"))
+        cc = draw.choice(("ID", "DE", "ca", "FR"))
+        rows.append({**chat, "k": "out", "id": f"m{n}", "cls": cls, "cc": cc})
+        if draw.random() < 0.9:
+            rows.append({"k": "dlv", "id": f"m{n}", "t": t + draw.choice(SETTLED)})
+    rows += [
+        {**row, "t": row["t"] + draw.choice((0, 1, DAY))}
+        for row in draw.sample(rows, k=len(rows) // 10)
+    ]
+    draw.shuffle(rows)
+    return rows
+
+
+def replayed(folder: Path, rows: list[Row], tariff: str, quota: int) -> list[Row]:
+    """The same, with a quota that a few messages reach."""
+    file = folder / "events.jsonl"
+    file.write_bytes(b"\n".join(msgspec.json.encode(row) for row in rows))
+    rule = TARIFFS[tariff]
+    if rule.quota is not None:
+        rule = replace(rule, quota=replace(rule.quota, count=quota))
+    events = read_events(file, asks_category=rule.asks_category)
+    return [msgspec.to_builtins(row) for row in replay(events, rule, bundled())]
+
+
+@pytest.mark.parametrize("tariff", TARIFFS)
+def test_25_000_messages_at_the_edges_against_the_oracle(tmp_path: Path, tariff: str) -> None:
+    draw = random.Random(tariff)
+    cases = 0
+    seen: set[object] = set()
+    while cases < 25_000:
+        rows = generated(draw, 25)
+        quota = draw.choice((0, 1, 2, 5))
+        found = replayed(tmp_path, rows, tariff, quota)
+        assert found == expected(rows, tariff, quota)
+        cases += 25
+        seen.update(kinds(found).values())
+    if tariff in ASKING:
+        assert {131_026, 131_047, ENTRY, FREE, 41_100, 25_000} <= seen
+    if tariff == "conversation-2022":
+        assert {131_026, COVERED, FREE, 41_100, 25_000} <= seen
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.randoms(use_true_random=False), st.sampled_from(sorted(TARIFFS)))
+def test_order_and_copies_of_lines_change_nothing(
+    tmp_path: Path, draw: random.Random, tariff: str
+) -> None:
+    rows = generated(random.Random(draw.randrange(10_000)), 12)
+    first = replayed(tmp_path, rows, tariff, 2)
+    again = rows + draw.choices(rows, k=10)
+    draw.shuffle(again)
+    assert replayed(tmp_path, again, tariff, 2) == first
+
+
+def test_a_difference_would_show(tmp_path: Path) -> None:
+    rows = generated(random.Random(1), 25)
+    assert replayed(tmp_path, rows, "message-2025", 1) != expected(rows, "message-2026", 1)
+    with pytest.raises(AuditError):
+        replayed(tmp_path, [*rows, {"k": "dlv", "id": "m0", "t": -1}], "flat", 1)
