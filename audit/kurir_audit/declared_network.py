@@ -108,8 +108,8 @@ NETWORK: Final = (
             Field(
                 "businesses looked up per network",
                 A,
-                "One network must not use up the one-time prekeys of businesses; its name is a hash "
-                "under a key that changes with each start.",
+                "One network must not use up the one-time prekeys of businesses; its name is a "
+                "hash under a key that changes with each start.",
                 "until the rate has recovered: a minute at most, in memory",
                 "how many businesses a network looked up just now",
             ),
@@ -117,8 +117,8 @@ NETWORK: Final = (
                 "rates per connection, business and mailbox",
                 A,
                 "Floods are slowed where they come from.",
-                "until the rate has recovered: minutes; for one-time prekeys of a business 7 hours at "
-                "most; in memory",
+                "until the rate has recovered: minutes; for one-time prekeys of a business 7 hours "
+                "at most; in memory",
                 "how busy a mailbox or business is just now",
             ),
             Field(
