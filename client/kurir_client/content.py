@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from kurir_billing.grant import Grant
+from kurir_crypto.sealing import MailboxKey
 from kurir_wire.codec import pack, unpack
 from kurir_wire.gates import payer_gate, token_gate
 from kurir_wire.ids import BusinessId, Hash, MailboxId, RelayId, mailbox_id_of
@@ -83,6 +84,20 @@ class Destination(Struct, frozen=True, array_like=True, forbid_unknown_fields=Tr
             address.week,
             address.key,
         )
+
+    @property
+    def mailbox_key(self) -> MailboxKey:
+        """What to seal with."""
+        return MailboxKey(self.week, self.key)
+
+    def forward(self, week: int) -> Destination:
+        """As of a week, if it is later: this one no longer opens what was sealed before."""
+        key = self.mailbox_key.at(max(week, self.week))
+        return msgspec.structs.replace(self, week=key.week, key=key.to_bytes()[-32:])
+
+    def is_same_place(self, other: Destination) -> bool:
+        """Whether it is the same mailbox, be it as of another week."""
+        return msgspec.structs.replace(self, week=other.week, key=other.key) == other
 
 
 class Intro(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

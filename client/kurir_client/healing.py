@@ -31,6 +31,10 @@ from kurir_wire.codec import unpack
 from kurir_wire.ids import DAY, HOUR, WEEK
 from kurir_wire.prekeys import IdentityPublic
 
+ANSWERS: Final = 3
+"""Sessions that are started with one contact within an hour. A contact in need asks once an hour,
+and once more if what they asked with was lost too; each answer sends much again, so that requests
+without end would be a flood."""
 ASK_AFTER: Final = HOUR
 """Seconds until one more message that does not open is a reason to ask again."""
 REPEAT_AFTER: Final = DAY
@@ -79,6 +83,8 @@ def answer(profile: Profile, contact: Contact, data: bytes, binding: Binding, no
     bundle = restart.open_request(peer, data, binding)
     if contact.state != "active":
         raise PeerError(f"{contact.name} asks for fresh keys, but you do not trust theirs")
+    if sessions.started_since(store, contact.id, now - HOUR, now) >= ANSWERS:
+        return  # one in need asks again
     sessions.start(store, profile.identity, contact.id, bundle, now)
     queue(store, contact.id, HELLO, "", now)
     again = store.send_again(contact.id, now - SEND_AGAIN, SEND_AGAIN_MOST)

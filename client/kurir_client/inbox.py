@@ -25,6 +25,7 @@ from kurir_crypto.errors import (
     MissingPreKeyError,
     ReplayError,
     SkippedTooFarError,
+    StartedLaterError,
     UnknownSessionError,
 )
 from kurir_crypto.sealing import EnvelopeKeyPair, MailboxKey, week_of
@@ -39,9 +40,11 @@ OUT_OF_STEP: Final = (
     UnknownSessionError,
     SkippedTooFarError,
     MissingPreKeyError,
+    StartedLaterError,
 )
 """What an honest contact's message fails with if their sessions or ours were set back: their keys
-repeat (a replay within a new envelope), or are of a state that is not here."""
+repeat (a replay within a new envelope), or are of a state that is not here. Or if one of the clocks
+was wrong when the session was started."""
 
 
 def receive(profile: Profile, delivery: Delivery, now: int) -> Ack:
@@ -129,7 +132,7 @@ def _apply(profile: Profile, mailbox: Mailbox, opened: Opened, now: int) -> bool
         for old in store.mailboxes("live"):
             if old.role is Role.INVITE and old.contact == contact.id:
                 store.set_mailbox(old.id, state="closing")
-    moved = content.intro is not None and _learn_address(profile, contact, content)
+    moved = content.intro is not None and _learn_address(profile, contact, content, now)
     if content.grant is not None and contact.kind == Kind.CUSTOMER:
         _learn_grant(profile, contact.id, content.grant)
     if not store.first_time(contact.id, content.inner_id, now // DAY):
@@ -194,18 +197,22 @@ def _new_contact(profile: Profile, mailbox: Mailbox, opened: Opened) -> Contact:
     return contact
 
 
-def _learn_address(profile: Profile, contact: Contact, content: Content) -> bool:
-    """:returns: whether the address is a new one"""
+def _learn_address(profile: Profile, contact: Contact, content: Content, now: int) -> bool:
+    """:returns: whether the mailbox is a new one"""
     if content.intro is None:
         return False
     address = content.intro.address
     if (address.market is not None) != (contact.kind == Kind.CUSTOMER):
         raise PeerError(f"{contact.name} asks for answers into a mailbox of the wrong kind")
-    there = pack(Destination.of(address, profile.relay_id, _own_business(profile)))
-    if contact.address == there:
-        return False
-    profile.store.set_contact(contact.id, address=there, market=address.market, permit=None)
-    return True
+    there = Destination.of(address, profile.relay_id, _own_business(profile))
+    former = None if contact.address is None else unpack(contact.address, Destination)
+    there, store = there.forward(week_of(now)), profile.store
+    if former is None or not former.is_same_place(there):
+        store.set_contact(contact.id, address=pack(there), market=address.market, permit=None)
+        return True
+    if there.week < former.week:  # ours was of a wrong clock
+        store.set_contact(contact.id, address=pack(there))
+    return False
 
 
 def _learn_grant(profile: Profile, contact_id: int, grant: Grant) -> None:
@@ -245,8 +252,11 @@ def _out_of_step(profile: Profile, mailbox: Mailbox, error: CryptoError, now: in
         then = "what they sent in the past week comes again by itself"
     else:
         then = "ask them to send it again if it matters"
+    # The words must not change with each minute: the same note is kept once.
+    is_early = isinstance(error, StartedLaterError)
+    why = "their clock was ahead, or this one is behind" if is_early else str(error)
     text = (
-        f"a message from {contact.name} could not be read: {error}. "
+        f"a message from {contact.name} could not be read: {why}. "
         f"Fresh keys are being agreed; {then}"
     )
     store.add_note(contact.id, text, now)

@@ -239,7 +239,7 @@ def _keep_card(
         )
     if contact.identity != pack(card.identity):
         # Sending pauses until the person has decided; what was read stays read.
-        store.drop_sessions(contact.id)
+        store.drop_sessions(contact.id, now // DAY)
         store.set_contact(
             contact.id,
             state="changed",
@@ -262,23 +262,26 @@ def _keep_card(
     # What the first messages of a session name has to be on the card under which they are sent.
     renewed = former is not None and former.signed_prekey != card.signed_prekey
     outdated = best is not None and not best.confirmed and renewed
-    if best is not None and not (lost or outdated or contact.wants_session):
+    early = best is not None and not best.confirmed and sessions.is_early(best, now)
+    if best is not None and not (lost or early or outdated or contact.wants_session):
         return
     bundle = card.bundle(answer.one_time, answer.kem)
     sessions.start(store, profile.identity, contact.id, bundle, now, card.sessions_from)
-    if lost:
+    if lost or early:
         # A day, not a week as with people: what comes again opens a window for answers.
         again = store.send_again(contact.id, now - DAY, SEND_AGAIN_MOST)
-        text = (
-            f"{contact.name} was restored from a copy and has lost the keys agreed with you; fresh "
-            "ones are used now. "
-        ) + (
+        why = (
+            "was restored from a copy and has lost the keys agreed with you"
+            if lost
+            else "could not use keys that were agreed while the clock here was ahead"
+        )
+        text = f"{contact.name} {why}; fresh ones are used now. " + (
             "What you sent in the past day goes out again; older things may be missing there"
             if again
             else "What you sent before may be missing there"
         )
         store.add_note(contact.id, text, now)
-    if (lost or contact.wants_session) and contact.id not in store.addressed():
+    if (lost or early or contact.wants_session) and contact.id not in store.addressed():
         queue(store, contact.id, HELLO, "", now)  # until it comes they cannot write to us
 
 

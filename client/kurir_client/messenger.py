@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from kurir_client import business, healing, inbox, mailboxes, outbox
+from kurir_client import business, healing, inbox, mailboxes, outbox, upkeep
 from kurir_client.content import MAX_TEXT, TEXT
 from kurir_client.errors import OfflineError, PeerError, RelayError, UsageError
 from kurir_client.link import Link, open_link
@@ -63,6 +63,7 @@ class Messenger:
     _waiting: int = 0
     _progress: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
     _changed: bool = False
+    _kept_up_on: int = 0
 
     # without a relay
 
@@ -197,14 +198,20 @@ class Messenger:
     def _meet(self, link: Link) -> None:
         """Remember the relay, and forget ids and keys for what can no longer come."""
         store = self.profile.store
+        upkeep.tell_of_clock(self.profile, upkeep.compare_clocks(self.profile, link.relay_now))
         with store.transaction():
             if self.profile.relay_pin is None:
                 store.put("relay_pin", pin_of(link.relay_id))
             if store.get("relay_id") is None:
                 store.put("relay_id", link.relay_id)
-            store.forget_before(self.profile.clock() // DAY)
-            store.drop_retired_keys(self.profile.clock() // DAY)
+        self._kept_up_on = upkeep.forget(self.profile)
         business.renew_keys(self.profile)
+
+    async def _keep_up(self) -> None:
+        """Each day of a long connection, forget as at its beginning."""
+        if self.profile.clock() // DAY != self._kept_up_on:
+            await upkeep.fresh_beacon(self.profile, self.link)  # if it was the clock that jumped
+            self._kept_up_on = upkeep.forget(self.profile)
 
     async def flush(self) -> None:
         """Send what waits, until nothing more can go now.
@@ -218,7 +225,7 @@ class Messenger:
         await self._renew_rates()
         slow: dict[int, outbox.Pause] = {}  # contacts that have to wait; the others go on
         while True:
-            beacon = await self.link.fresh_beacon(profile.clock())
+            beacon = await upkeep.fresh_beacon(profile, self.link)
             ready = outbox.prepare(profile, beacon, profile.clock(), slow)
             if not ready:
                 break
@@ -367,6 +374,7 @@ class Messenger:
         clock = asyncio.get_running_loop().time
         while True:
             try:
+                await self._keep_up()
                 if version == -1:
                     await self.caught_up()
                 changed = self.profile.store.version() != version or self._changed

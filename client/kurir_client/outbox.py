@@ -16,7 +16,8 @@ from kurir_billing import charge as charges
 from kurir_billing.errors import BillingError
 from kurir_billing.kinds import REFUSAL_TEXT, RefusalCode
 from kurir_client import sessions
-from kurir_client.content import HELLO, RESTART, Content, Destination, Intro, ReturnAddress
+from kurir_client.addresses import destination, forward_key, introduction
+from kurir_client.content import HELLO, RESTART, Content
 from kurir_client.engine import (
     AddressRoute,
     PaidRoute,
@@ -37,7 +38,6 @@ from kurir_client.store import Store
 from kurir_client.terms import charge_terms
 from kurir_crypto.errors import CryptoError, MessageTooLongError
 from kurir_crypto.keys import SigningKeyPair
-from kurir_crypto.sealing import MailboxKey
 from kurir_crypto.session import Session
 from kurir_wire import codes
 from kurir_wire.beacons import Beacon
@@ -193,6 +193,7 @@ def _wired(profile: Profile, n: int, beacon: Beacon, now: int) -> Ready | None:
         contact = store.contact(row.contact)
         if contact.state != "active":
             return None
+        contact = forward_key(store, contact, now)
         if row.kind == RESTART:
             submission = _seal_request(profile, contact, now)
             store.wire_outgoing(n, pack(submission), now)
@@ -222,16 +223,15 @@ def _seal_request(profile: Profile, contact: Contact, now: int) -> Submission:
 
 
 def _to_person(contact: Contact) -> PersonRoute:
-    there = _destination(contact)
-    key = MailboxKey(there.week, there.key)
-    return PersonRoute(MailboxId(there.mailbox_id), there.opening, key)
+    there = destination(contact)
+    return PersonRoute(MailboxId(there.mailbox_id), there.opening, there.mailbox_key)
 
 
 def _seal(
     profile: Profile, contact: Contact, session: Session, row: Outgoing, beacon: Beacon, now: int
 ) -> Sealed:
     content = Content(
-        row.kind, row.inner_id, row.seq, row.made_at, row.text, _intro(profile, contact)
+        row.kind, row.inner_id, row.seq, row.made_at, row.text, introduction(profile, contact, now)
     )
     match contact.kind:
         case Kind.PERSON:
@@ -283,7 +283,7 @@ def _seal_paid(
     now: int,
 ) -> Sealed:
     store = profile.store
-    there = _destination(contact)
+    there = destination(contact)
     line = unpack(row.quote, charges.Line) if row.quote else None
     line, grant = charge_terms(store, contact, line, now)
     if line.list_price > row.max_price:
@@ -292,32 +292,12 @@ def _seal_paid(
     lane = unpack(store.need("lane"), charges.Lane)
     lane_key = SigningKeyPair.from_seed(store.need("lane_seed"))
     seq = store.count_up("lane_seq")
-    route = PaidRoute(MailboxId(there.mailbox_id), there.opening, MailboxKey(there.week, there.key))
+    route = PaidRoute(MailboxId(there.mailbox_id), there.opening, there.mailbox_key)
     terms = Terms(line, grant, beacon, lane, lane_key, seq)
     sealed = seal_paid(session, content, route, terms, profile.relay_id, now)
     if sealed.charge_hash is not None:
         store.add_charge(sealed.charge_hash, row.inner_id, pack(line))
     return sealed
-
-
-def _intro(profile: Profile, contact: Contact) -> Intro | None:
-    """Who we are and where to answer, until they were heard there."""
-    if contact.introduced or contact.own_mailbox is None or contact.kind == Kind.CUSTOMER:
-        return None
-    own = profile.store.mailbox(contact.own_mailbox)
-    if own is None:
-        return None
-    seal = MailboxKey.from_bytes(own.seal)
-    public = SigningKeyPair.from_seed(own.read_seed).public
-    state = seal.to_bytes()
-    address = ReturnAddress(public, own.born_hour, own.opening, own.market, seal.week, state[-32:])
-    return Intro(profile.name, address)
-
-
-def _destination(contact: Contact) -> Destination:
-    if contact.address is None:
-        raise PeerError(f"{contact.name} has not said yet where to write")
-    return unpack(contact.address, Destination)
 
 
 def _stored(store: Store, row: Outgoing, result: Result | None, cert: RelayCert) -> None:
@@ -369,12 +349,12 @@ def _can_seal_anew(profile: Profile, row: Outgoing, code: str) -> bool:
     contact = profile.store.contact(row.contact)
     if code != codes.NO_MAILBOX or row.wire is None or contact.kind != Kind.PERSON:
         return False
-    return unpack(row.wire, Submission).mailbox_id != _destination(contact).mailbox_id
+    return unpack(row.wire, Submission).mailbox_id != destination(contact).mailbox_id
 
 
 def _by_invite(contact: Contact) -> bool:
     """Whether the invite is all that we know of where to write."""
-    return contact.address is not None and _destination(contact).read_pk is None
+    return contact.address is not None and destination(contact).read_pk is None
 
 
 def _give_up(store: Store, row: Outgoing, why: str) -> None:

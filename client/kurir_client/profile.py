@@ -44,14 +44,23 @@ STORE_FILE = "store.db"
 
 @dataclass(slots=True)
 class Profile:
-    """An unlocked home: its store, and the few values that everything needs."""
+    """An unlocked home: its store, and the few values that everything needs.
+
+    :ivar ahead: seconds by which the computer's clock is wrong
+    """
 
     home: Path
     store: Store
     identity: IdentityKeyPair
-    clock: Clock
+    own_clock: Clock
     mark: Mark
     ca_file: str | None = None
+    ahead: int = 0
+
+    def clock(self) -> int:
+        """What time it is, by the computer's clock less what it was found to be ahead of the
+        relay's (:mod:`.upkeep`)."""
+        return self.own_clock() - self.ahead
 
     @classmethod
     def create(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 
+from kurir_client.engine import STARTS_AHEAD
 from kurir_client.mark import COUNTER
 from kurir_client.store import Store
 from kurir_crypto.errors import DamagedStateError
@@ -28,13 +29,34 @@ def start(
 ) -> Session:
     """Start a session that wins over all others with this contact, and go on with it.
 
+    Those that seem to start in the future, by a clock that was ahead, are archived: a session that
+    wins over them would not be accepted.
+
     :param earliest: unix minute; the contact has lost the sessions that started before
     :raises InvalidKeyError: a key or signature in the bundle is wrong
     """
-    started = max(next_start(_all(store, contact), now // MINUTE), earliest)
+    others = _all(store, contact)
+    for session in others:
+        if is_early(session, now):
+            store.archive_session(session.id)
+    timely = [session for session in others if not is_early(session, now)]
+    started = max(next_start(timely, now // MINUTE), earliest)
     session = Session.initiate(own, bundle, started)
     add(store, contact, session, now)
     return session
+
+
+def is_early(session: Session, now: int) -> bool:
+    """Whether it seems to start in the future, so that nobody would accept it now."""
+    return session.started > (now + STARTS_AHEAD) // MINUTE
+
+
+def started_since(store: Store, contact: int, since: int, now: int) -> int:
+    """How many sessions we have started with a contact since a second."""
+    return sum(
+        session.initiated and session.started >= since // MINUTE and not is_early(session, now)
+        for session in _all(store, contact)
+    )
 
 
 def add(store: Store, contact: int, session: Session, now: int) -> None:

@@ -107,9 +107,14 @@ class Store(MailRows, KeyRows):
         return next(iter(self._rows(Invite, "WHERE prekey = ? AND used = 0", prekey)), None)
 
     def set_invite(self, mailbox_id: bytes, *, posted: bool = True, used: bool = False) -> None:
-        """Its card was left at the relay, or somebody accepted it."""
+        """Its card was left at the relay, or somebody accepted it: then its secret, which gives the
+        mailbox's first key, is forgotten."""
         self._run(
-            "UPDATE invite SET posted = ?, used = ? WHERE mailbox = ?", posted, used, mailbox_id
+            "UPDATE invite SET posted = ?1, used = ?2,"
+            " secret = CASE WHEN ?2 THEN x'' ELSE secret END WHERE mailbox = ?3",
+            posted,
+            used,
+            mailbox_id,
         )
 
     # sessions
@@ -174,9 +179,10 @@ class Store(MailRows, KeyRows):
         self._run("UPDATE contact SET wants_session = 1, asked_at = NULL")
         return int(self._one("SELECT count(*) FROM contact WHERE state = 'active'")[0])
 
-    def drop_sessions(self, contact: int) -> None:
+    def drop_sessions(self, contact: int, day: int) -> None:
         """Their keys are no longer trusted: what waits will be encrypted anew."""
-        self._run("DELETE FROM session WHERE contact = ?", contact)
+        for (session_id,) in self._all("SELECT id FROM session WHERE contact = ?", contact):
+            self.delete_session(bytes(session_id), day)
         self._run("UPDATE outbox SET wire = NULL, wired_at = NULL WHERE contact = ?", contact)
 
     # checkpoints of the relay's ledger

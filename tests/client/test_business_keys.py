@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kurir_billing.charge import open_lane
-from kurir_client import business, business_keys, meeting
+from kurir_client import business, business_keys, meeting, sessions
 from kurir_client.errors import OfflineError, ProfileError, RelayError
 from kurir_client.outbox import Ready, queue
 from kurir_client.prekeys import KEEP_DAYS, SIGNED_FOR_ONE_USE
@@ -281,6 +281,32 @@ async def test_a_replayed_first_message_under_the_last_resort_makes_no_second_se
     assert world.shop.sessions(customer.id) == []
     assert world.shown(world.shop) == ["hello"]
     assert len(world.shop.contacts()) == 1
+
+
+async def test_a_session_that_a_clock_ahead_started_is_replaced_by_the_next_card(
+    world: World,
+) -> None:
+    await world.register()
+    await world.add()
+    world.write("hello")
+    world.arrive(world.send())
+    customer, now = world.pair.alice, world.clock.now
+    (contact,) = customer.store.contacts()
+    with customer.store.transaction():
+        bundle = world.served().bundle()
+        sessions.start(customer.store, customer.identity, contact.id, bundle, now + 5 * DAY)
+    world.write("from the future")
+    world.arrive(world.send())
+    assert "from the future" not in world.shown(world.shop)
+    world.clock.now += DAY
+    await world.connect()
+    world.write("from today")
+    await world.renew()
+    world.arrive(world.send())
+    assert sorted(world.shown(world.shop)) == ["from the future", "from today", "hello"]
+    (note,) = world.shown(world.customer, "note")
+    assert "could not use keys that were agreed while the clock here was ahead" in note
+    assert world.start_of_session() * MINUTE <= world.clock.now
 
 
 STEPS = (frames.Register, frames.Prove, frames.PutPreKeys, frames.GetRateCard)

@@ -232,6 +232,32 @@ def test_the_same_bytes_go_out_again_after_a_crash(copies: Copies) -> None:
     assert len(sessions_of(copies, "bob")) == 2
 
 
+def test_requests_without_end_make_no_flood(copies: Copies) -> None:
+    for number in range(50):
+        copies.say("alice", f"number {number}")
+    copies.settle()
+
+    def ask(times: int) -> int:
+        bob, sent = copies.bob, 0
+        for _ in range(times):
+            with bob.store.transaction():
+                submission = outbox._seal_request(bob, copies.contact("bob"), copies.clock.now)
+            envelope = Delivery(
+                submission.mailbox_id, submission.envelope_id, submission.body, None
+            )
+            ack = inbox.receive(copies.alice, envelope, copies.clock.now)
+            assert ack.envelope_id == submission.envelope_id
+            sent += copies.send("alice")
+        return sent
+
+    assert ask(45) == healing.ANSWERS * 51
+    assert len(sessions_of(copies, "alice")) == 1 + healing.ANSWERS
+    copies.clock.now += 2 * HOUR
+    assert ask(1) == 51, "one that comes later is answered"
+    copies.settle()
+    copies.talk("all is well")
+
+
 def test_while_one_waits_there_is_no_second(copies: Copies) -> None:
     set_back(copies)
     for _ in range(3):

@@ -64,6 +64,20 @@ def test_old_sessions_go_and_a_replay_does_not_bring_them_back(pair: Pair) -> No
     assert not pair.bob.store._all("SELECT * FROM former_session")
 
 
+def test_sessions_that_are_no_longer_trusted_do_not_come_back_either(pair: Pair) -> None:
+    to_shop, siti = pair.open_shop()
+    ready = start_afresh(pair, to_shop)
+    pair.deliver(ready, pair.bob)
+    known = ids(pair.bob)
+    assert len(known) == 2
+    with pair.bob.store.transaction():
+        pair.bob.store.drop_sessions(siti.id, pair.clock.now // DAY)
+        pair.bob.store._run("DELETE FROM seen")
+    pair.deliver(ready, pair.bob)
+    assert ids(pair.bob) == set()
+    assert all(pair.bob.store.knows_session(each) for each in known)
+
+
 def test_ids_are_kept_longer_than_what_could_open_a_replay() -> None:
     assert FORMER_DAYS > KEEP_DAYS + 7 + 30  # in use for a week, kept, and a card is valid for 30
     assert SEEN_DAYS > (WEEKS_KEPT + 1) * 7
