@@ -24,7 +24,7 @@ Second = Annotated[int, Meta(ge=0, le=LAST_SECOND)]
 Country = Annotated[str, Meta(pattern=r"^[A-Za-z0-9]{2,8}\Z")]
 
 
-class Event(Struct, tag_field="k", forbid_unknown_fields=True, gc=False, kw_only=True):
+class Event(Struct, tag_field="k", forbid_unknown_fields=True, gc=False):
     """``rank``: of events in the same second, the lower one happened first."""
 
     rank: ClassVar[int]

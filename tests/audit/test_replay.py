@@ -183,6 +183,12 @@ def test_a_window_is_of_one_customer_and_one_business(bill: Bill) -> None:
     assert kinds(rows) == {"m": 25_000}
 
 
+def test_the_last_second_that_has_a_month(bill: Bill) -> None:
+    out, settled = sent(253_402_300_799, "m")
+    rows = bill("conversation-2022", wrote(0), out, {**settled, "t": 253_402_300_799})
+    assert kinds(rows) == {"m": FREE}
+
+
 # Settlement
 
 
@@ -328,6 +334,11 @@ def test_tariffs_without_entry_windows(bill: Bill, tariff: str) -> None:
     link, no_link = wrote(T, ref=True), wrote(T)
     rows = [sent(T + d * HOUR, str(d)) for d in (0, 1, 23, 24, 25, 71, 72)]
     assert bill(tariff, link, *rows) == bill(tariff, no_link, *rows)
+
+
+def test_a_message_came_by_no_link_unless_it_says_so(bill: Bill) -> None:
+    plain = {name: value for name, value in wrote(T).items() if name != "ref"}
+    assert kinds(bill("message-2025", plain, sent(T, "m", "marketing"))) == {"m": 41_100}
 
 
 # Blocks

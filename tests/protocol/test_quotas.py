@@ -16,6 +16,7 @@ from kurir_billing.leaf import Leaf
 from kurir_billing.quotas import Due, Settled, amounts_due, marginal
 from kurir_billing.ratecard import RateCard, Step, bundled, canonical, parse, rate_card_hash
 from kurir_billing.tariffs import TARIFFS, price_of_class
+from kurir_billing.total import opener_of
 from kurir_wire.ids import Hash
 from tests.protocol.make import (
     TODAY,
@@ -256,3 +257,22 @@ def test_a_line_without_its_card_counts_as_signed() -> None:
     head = head_for(BUSINESS.id, JANUARY, TODAY, [leaf("a", make_line())], RELAY.id, {})
     assert head.total_micro_usd == 25_000
     assert rate_card_hash(canonical(CARD)) == RELAY.rate_card()[1]
+
+
+def test_within_a_day_the_charge_hash_decides_and_not_the_order_of_the_lines() -> None:
+    leaves = [leaf(str(n), conversation(INSIDE if n % 2 else OUTSIDE)) for n in range(1_001)]
+    last = max(leaves, key=lambda settled: settled.charge_hash(RELAY.id))
+    for lines in (leaves, leaves[::-1], sorted(leaves, key=lambda one: one.line.list_price)):
+        assert make_invoice(RELAY, BUSINESS, lines).head.total_micro_usd == last.line.list_price
+    twice = make_invoice(RELAY, BUSINESS, [*leaves, leaves[0]])
+    with pytest.raises(InvoiceError, match="the same charge"):
+        verify_invoice(twice, make_records(RELAY, BUSINESS, leaves))
+
+
+def test_only_conversations_have_openers() -> None:
+    opener = Hash(bytes(31) + b"1")
+    named = structs.replace(make_line(), opener=opener)
+    assert opener_of(named, Hash(bytes(32))) is None
+    assert opener_of(structs.replace(named, tariff="unknown"), Hash(bytes(32))) is None
+    assert opener_of(conversation(opener=opener), Hash(bytes(32))) == opener
+    assert opener_of(conversation(), Hash(bytes(32))) == bytes(32)

@@ -147,8 +147,9 @@ def test_what_each_tariff_needs() -> None:
 def test_a_tariff_opens_only_passes_that_it_names(tariff: str) -> None:
     for facts in ALL_FACTS:
         found = price(tariff, facts, CARD)
-        if isinstance(found, Price) and found.opens is not None:
-            assert found.opens in TARIFFS[tariff].passes
+        if isinstance(found, Price):
+            assert found.opens is None or found.opens in TARIFFS[tariff].passes
+            assert not found.covered or PassKind.CONVERSATION in TARIFFS[tariff].passes
 
 
 @pytest.mark.parametrize("tariff", TARIFFS)
