@@ -25,7 +25,8 @@ Country = Annotated[str, Meta(pattern=r"^[A-Za-z0-9]{2,8}\Z")]
 
 
 class Event(Struct, tag_field="k", forbid_unknown_fields=True, gc=False):
-    """``rank``: of events in the same second, the lower one happened first."""
+    """``rank``: of events in the same second, the lower one happened first. Deliveries have none:
+    they come last, and are looked up by id."""
 
     rank: ClassVar[int]
     t: Second
@@ -71,7 +72,6 @@ class Sent(Event, tag="out", gc=False):
 class Delivered(Event, tag="dlv", gc=False):
     """The customer's device settled the message."""
 
-    rank = 4
     id: Name
 
 
