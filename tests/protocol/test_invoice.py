@@ -36,7 +36,7 @@ from kurir_billing.ratecard import (
     rate_card_message,
     signed_rate_card,
 )
-from kurir_billing.tariffs import TARIFFS, Facts, Price
+from kurir_billing.tariffs import TARIFFS, Facts, Price, Tariff
 from kurir_wire.errors import MalformedError, SignatureError, TooLargeError
 from kurir_wire.ids import DAY, NO_HASH
 from tests.protocol.make import (
@@ -445,7 +445,8 @@ def test_a_tariff_that_asks_for_the_category(monkeypatch: pytest.MonkeyPatch) ->
     def by_category(facts: Facts, card: RateCard) -> Price:
         return Price(Class.OUT_OF_WINDOW, card.rates(facts.market).of(facts.category))
 
-    monkeypatch.setitem(TARIFFS, "by-category", by_category)
+    tariff = Tariff("by-category", by_category, asks_category=True)
+    monkeypatch.setitem(TARIFFS, tariff.name, tariff)
     line = structs.replace(make_line(price=41_100), tariff="by-category", category=3)
     leaves = [make_leaf(RELAY, BUSINESS, "marketing", line)]
     verify_invoice(relay_with(leaves), make_records(RELAY, BUSINESS, leaves))

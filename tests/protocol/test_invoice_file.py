@@ -178,7 +178,7 @@ def places() -> list[tuple[int, int, set[str]]]:
     }
     inside = ""
     for row in FILE.decode().splitlines(keepends=True):
-        end = start + len(row)
+        end = start + len(row.encode())  # a note has a dash that is more than a byte
         if row.startswith("  {"):
             line += 1
             found.append((start, end, {f"line {line}"}))
