@@ -216,7 +216,6 @@ def _learn_address(profile: Profile, contact: Contact, content: Content, now: in
 
 
 def _learn_grant(profile: Profile, contact_id: int, grant: Grant) -> None:
-
     store = profile.store
     contact = store.contact(contact_id)
     if contact.address is None:

@@ -8,8 +8,6 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from kurir_client import business
 from kurir_client.clock import demo_clock
 from kurir_client.meeting import unpack_card
@@ -19,23 +17,6 @@ from tests.e2e.world import PASSPHRASE, Person, Relay, wait_for
 
 DAY = 86_400
 RATE_ID = 25_000  # micro-USD, utility rate of Indonesia
-
-
-@pytest.fixture
-def shop(tmp_path: Path, relay: Relay) -> Person:
-    person = Person(tmp_path / "shop", relay)
-    person.init("Metro Bus", "--relay", relay.address)
-    registered = person.run("business", "register", "--legal-name", "PT Metro Bus")[0]
-    relay.approve(registered["business_id"], "PT Metro Bus")
-    return person
-
-
-@pytest.fixture
-def customer(tmp_path: Path, relay: Relay, shop: Person) -> Person:
-    person = Person(tmp_path / "customer", relay)
-    person.init("Siti", "--market", "ID")
-    person.run("add", shop.run("business", "link")[0]["link"])
-    return person
 
 
 def left(shop: Person) -> tuple[BusinessCard, bytes]:
