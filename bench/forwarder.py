@@ -14,7 +14,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.typing import Subprotocol
 
 from bench.process import Server
-from kurir_wire import frames
+from kurir_wire import entries, frames
 from kurir_wire.beacons import Beacon
 from kurir_wire.ids import mailbox_id_of
 from kurir_wire.limits import MAX_FRAME, SUBPROTOCOL
@@ -51,7 +51,7 @@ async def _serve(ready: Path) -> None:
                     await socket.send(frames.encode(frames.Results(n, [None])))
                 case frames.Submit(n=n, submissions=envelopes):
                     for envelope in envelopes:
-                        found = frames.Delivery(
+                        found = entries.Delivery(
                             envelope.mailbox_id, envelope.envelope_id, envelope.body
                         )
                         await readers[envelope.mailbox_id].send(

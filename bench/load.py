@@ -11,7 +11,7 @@ from nacl.signing import SigningKey
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from kurir_wire import frames
+from kurir_wire import entries, frames, proofs
 from kurir_wire.gates import token_gate
 from kurir_wire.ids import HOUR, mailbox_id_of
 from kurir_wire.limits import MAX_FRAME, SUBPROTOCOL
@@ -60,7 +60,7 @@ async def _pair(address: str, count: int, window: int, ready: asyncio.Barrier) -
         taking = asyncio.create_task(_drain(sender, count))
         for number in range(count):
             await free.acquire()
-            entry = frames.Submission(mailbox, os.urandom(16), BODY, 24, token=token)
+            entry = entries.Submission(mailbox, os.urandom(16), BODY, 24, token=token)
             await sender.send(frames.encode(frames.Submit(number, [entry])))
         await asyncio.gather(reading, taking)
 
@@ -72,12 +72,12 @@ async def _make(reader: ClientConnection, token: bytes) -> bytes:
     key, gate, hour = SigningKey.generate(), token_gate(token), welcome.now // HOUR
     relay_id, public = welcome.cert.relay_id, bytes(key.verify_key)
     mailbox = mailbox_id_of(relay_id, public, gate, hour)
-    made = key.sign(frames.create_message(relay_id, welcome.nonce, gate, hour)).signature
-    opened = key.sign(frames.open_message(relay_id, welcome.nonce, mailbox)).signature
-    entry = frames.NewMailbox(public, gate, hour, made)
+    made = key.sign(proofs.create_message(relay_id, welcome.nonce, gate, hour)).signature
+    opened = key.sign(proofs.open_message(relay_id, welcome.nonce, mailbox)).signature
+    entry = entries.NewMailbox(public, gate, hour, made)
     for frame in (
         frames.Create(1, [entry]),
-        frames.Open(2, [frames.Opening(mailbox, opened)]),
+        frames.Open(2, [entries.Opening(mailbox, opened)]),
     ):
         await reader.send(frames.encode(frame))
         answer = frames.decode_push(_bytes(await reader.recv()))
@@ -93,7 +93,7 @@ async def _read(
     while seen < count:
         frame = frames.decode_push(_bytes(await reader.recv()))
         if isinstance(frame, frames.Deliver):
-            acks = [frames.Ack(mailbox, each.envelope_id) for each in frame.deliveries]
+            acks = [entries.Ack(mailbox, each.envelope_id) for each in frame.deliveries]
             await reader.send(frames.encode(frames.Acks(seen, acks)))
             seen += len(acks)
             for _ in acks:

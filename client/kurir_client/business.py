@@ -21,7 +21,7 @@ from kurir_client.profile import Profile, check_name
 from kurir_client.schema import Mailbox, Role
 from kurir_crypto.keys import SigningKeyPair
 from kurir_crypto.sealing import MailboxKey, week_of
-from kurir_wire import codes, frames
+from kurir_wire import codes, frames, proofs
 from kurir_wire.cards import open_business_card
 from kurir_wire.codec import unpack
 from kurir_wire.errors import WireError
@@ -117,7 +117,7 @@ async def prove(profile: Profile, link: Link) -> None:
     store = profile.store
     business_id = own_id(profile)
     lane_key = SigningKeyPair.from_seed(store.need("lane_seed"))
-    signature = lane_key.sign(frames.prove_message(link.relay_id, link.nonce, business_id))
+    signature = lane_key.sign(proofs.prove_message(link.relay_id, link.nonce, business_id))
     lane = store.need("lane")
     await link.one(lambda n: frames.Prove(n, business_id, lane, signature))
 

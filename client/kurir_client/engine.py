@@ -27,8 +27,8 @@ from kurir_crypto.sealing import Binding, EnvelopeKeyPair, MailboxKey
 from kurir_crypto.session import Session
 from kurir_crypto.settlement import frank_tag, generate_kf, settlement_secret
 from kurir_wire.beacons import Beacon
+from kurir_wire.entries import Delivery, Label, Submission
 from kurir_wire.errors import MalformedError
-from kurir_wire.frames import Delivery, Label, Submission
 from kurir_wire.ids import (
     HOUR,
     MINUTE,

@@ -30,8 +30,8 @@ from kurir_crypto.errors import (
 )
 from kurir_crypto.sealing import EnvelopeKeyPair, MailboxKey, week_of
 from kurir_wire.codec import pack, unpack
+from kurir_wire.entries import Ack, Delivery
 from kurir_wire.errors import WireError
-from kurir_wire.frames import Ack, Delivery
 from kurir_wire.ids import DAY, BusinessId, MailboxId, business_id_of
 
 OUT_OF_STEP: Final = (

@@ -23,7 +23,7 @@ from websockets.exceptions import (
 from websockets.typing import Subprotocol
 
 from kurir_client.errors import OfflineError, RelayError, UsageError
-from kurir_wire import frames
+from kurir_wire import entries, frames
 from kurir_wire.beacons import Beacon
 from kurir_wire.errors import WireError
 from kurir_wire.ids import MINUTE, RelayId
@@ -36,7 +36,7 @@ CONNECT_TIMEOUT: Final = 10.0
 REPLY_TIMEOUT: Final = 30.0
 """Seconds until a relay that does not answer counts as away."""
 
-OnDeliver = Callable[[list[frames.Delivery]], Awaitable[None]]
+OnDeliver = Callable[[list[entries.Delivery]], Awaitable[None]]
 FrameT = TypeVar("FrameT", bound=frames.Push)
 
 
@@ -99,7 +99,7 @@ class Link:
 
     async def results(
         self, make: Callable[[int], frames.Request], count: int
-    ) -> list[frames.Result | None]:
+    ) -> list[entries.Result | None]:
         """A request that is answered entry by entry.
 
         :raises RelayError: the relay answered for another number of entries
@@ -109,7 +109,7 @@ class Link:
             raise RelayError("the relay answered for another number of entries than it was sent")
         return answer.results
 
-    async def one(self, make: Callable[[int], frames.Request]) -> frames.Result | None:
+    async def one(self, make: Callable[[int], frames.Request]) -> entries.Result | None:
         """A request about one thing.
 
         :raises RelayError: it was refused
@@ -277,7 +277,7 @@ def _checked(beacon: Beacon, cert: RelayCert) -> Beacon:
     return beacon
 
 
-def refused_by_relay(result: frames.Result) -> RelayError:
+def refused_by_relay(result: entries.Result) -> RelayError:
     """The error for a result that is not ``ok``, with when to try again."""
     detail = result.detail or f"the relay answered {result.code}"
     hint = f"try again in {result.retry_after} s" if result.retry_after else ""

@@ -16,7 +16,7 @@ from kurir_client.profile import Profile
 from kurir_client.schema import Contact, Kind, Mailbox, Role, Status
 from kurir_crypto.keys import SigningKeyPair
 from kurir_crypto.sealing import MailboxKey, week_of
-from kurir_wire import codes, frames
+from kurir_wire import codes, entries, frames, proofs
 from kurir_wire.gates import payer_gate, token_gate
 from kurir_wire.ids import HOUR, BusinessId, Hash, MailboxId, RelayId, mailbox_id_of
 from kurir_wire.limits import MAX_ITEMS
@@ -130,7 +130,7 @@ def drop_stale(profile: Profile, now: int) -> None:
                 profile.store.drop_mailbox(mailbox.id)
 
 
-def _all_ok(results: list[frames.Result | None], ahead: int) -> None:
+def _all_ok(results: list[entries.Result | None], ahead: int) -> None:
     """:param ahead: seconds by which the relay's clock was ahead of ours"""
     for result in results:
         if result is not None and result.code == codes.STALE:
@@ -193,24 +193,24 @@ async def open_live(profile: Profile, link: Link) -> int:
     return waiting
 
 
-def _empty(result: frames.Result | None) -> bool:
+def _empty(result: entries.Result | None) -> bool:
     if result is None or result.code in GONE_CODES:
         return True
     return result.code == codes.OK and not result.left
 
 
-def open_entry(mailbox: Mailbox, link: Link) -> frames.Opening:
+def open_entry(mailbox: Mailbox, link: Link) -> entries.Opening:
     """The proof that a mailbox is ours, for this connection."""
     key = SigningKeyPair.from_seed(mailbox.read_seed)
-    signed = frames.open_message(link.relay_id, link.nonce, MailboxId(mailbox.id))
-    return frames.Opening(mailbox.id, key.sign(signed))
+    signed = proofs.open_message(link.relay_id, link.nonce, MailboxId(mailbox.id))
+    return entries.Opening(mailbox.id, key.sign(signed))
 
 
-def new_mailbox_entry(mailbox: Mailbox, gate: Hash, link: Link) -> frames.NewMailbox:
+def new_mailbox_entry(mailbox: Mailbox, gate: Hash, link: Link) -> entries.NewMailbox:
     """The request for a mailbox, for this connection."""
     key = SigningKeyPair.from_seed(mailbox.read_seed)
-    signed = frames.create_message(link.relay_id, link.nonce, gate, mailbox.born_hour)
-    return frames.NewMailbox(key.public, gate, mailbox.born_hour, key.sign(signed))
+    signed = proofs.create_message(link.relay_id, link.nonce, gate, mailbox.born_hour)
+    return entries.NewMailbox(key.public, gate, mailbox.born_hour, key.sign(signed))
 
 
 def lock_for_reading(home: Path) -> IO[bytes]:
@@ -231,7 +231,7 @@ def lock_for_reading(home: Path) -> IO[bytes]:
     return file
 
 
-def _creation(profile: Profile, mailbox: Mailbox, link: Link) -> frames.NewMailbox:
+def _creation(profile: Profile, mailbox: Mailbox, link: Link) -> entries.NewMailbox:
     return new_mailbox_entry(mailbox, gate_of(profile, mailbox), link)
 
 

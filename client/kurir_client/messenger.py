@@ -28,7 +28,7 @@ from kurir_client.profile import Profile
 from kurir_client.schema import Contact, Message, Status
 from kurir_client.terms import current_rate_card
 from kurir_crypto.safety import safety_number
-from kurir_wire import frames
+from kurir_wire import entries, frames
 from kurir_wire.codec import unpack
 from kurir_wire.ids import DAY
 from kurir_wire.limits import MAX_ITEMS
@@ -58,7 +58,7 @@ class Messenger:
     on_change: OnChange | None = None
     on_connect: Callable[[Link], Awaitable[None]] | None = None
     _link: Link | None = field(default=None, repr=False)
-    _arrived: asyncio.Queue[frames.Delivery] = field(default_factory=asyncio.Queue, repr=False)
+    _arrived: asyncio.Queue[entries.Delivery] = field(default_factory=asyncio.Queue, repr=False)
     _taker: asyncio.Task[None] | None = field(default=None, repr=False)
     _waiting: int = 0
     _progress: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
@@ -312,7 +312,7 @@ class Messenger:
 
     # inside
 
-    async def _on_deliver(self, deliveries: list[frames.Delivery]) -> None:
+    async def _on_deliver(self, deliveries: list[entries.Delivery]) -> None:
         for delivery in deliveries if self._taker is not None else ():
             self._arrived.put_nowait(delivery)
 

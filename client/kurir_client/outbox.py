@@ -43,8 +43,8 @@ from kurir_wire import codes
 from kurir_wire.beacons import Beacon
 from kurir_wire.cards import open_business_card
 from kurir_wire.codec import pack, unpack
+from kurir_wire.entries import Result, Submission
 from kurir_wire.errors import ExpiredError, WireError
-from kurir_wire.frames import Result, Submission
 from kurir_wire.ids import DAY, HOUR, MailboxId, business_id_of
 from kurir_wire.relaycert import RelayCert
 

@@ -15,8 +15,8 @@ from kurir_billing.errors import EvidenceError
 from kurir_billing.grant import Grant
 from kurir_billing.kinds import Category, Class, RefusalCode
 from kurir_wire.codec import pack, unpack
+from kurir_wire.entries import Label
 from kurir_wire.errors import MalformedError, SignatureError, WireError
-from kurir_wire.frames import Label
 from kurir_wire.gates import MARKET_BYTES, TARIFF_BYTES, padded
 from kurir_wire.ids import (
     NO_HASH,

@@ -19,119 +19,31 @@ from msgspec import Meta, Struct
 from kurir_wire import codec
 from kurir_wire.beacons import Beacon
 from kurir_wire.cards import Badge
-from kurir_wire.errors import MalformedError, UnknownFrameError
-from kurir_wire.ids import BusinessId, Hash, MailboxId, RelayId, u32
-from kurir_wire.limits import (
-    BUCKETS,
-    MAX_CARD,
-    MAX_FRAME,
-    MAX_ITEMS,
-    MAX_LIFE_HOURS,
-    MAX_PREKEYS,
-    MAX_PROOF,
-    MAX_TEXT_DETAIL,
+from kurir_wire.entries import (
+    Ack,
+    CardBytes,
+    Delivery,
+    NewMailbox,
+    Opening,
+    Place,
+    Proof,
+    Result,
+    Small,
+    Submission,
 )
-from kurir_wire.prekeys import U8, U32, U63, Bytes16, Bytes32, Bytes64, EcPreKey, KemPreKey
+from kurir_wire.errors import UnknownFrameError
+from kurir_wire.limits import (
+    MAX_ITEMS,
+    MAX_PREKEYS,
+)
+from kurir_wire.prekeys import U32, U63, Bytes32, Bytes64, EcPreKey, KemPreKey
 from kurir_wire.relaycert import RelayCert
-from kurir_wire.signing import message_to_sign
-
-Body = Annotated[bytes, Meta(min_length=BUCKETS[0], max_length=BUCKETS[-1])]
-CardBytes = Annotated[bytes, Meta(min_length=1, max_length=MAX_CARD)]
-ChargeBytes = Annotated[bytes, Meta(min_length=1, max_length=2_048)]
-"""A packed ``kurir_billing.charge.Charge``; about 700 bytes with a grant."""
-Small = Annotated[bytes, Meta(max_length=2_048)]
-LifeHours = Annotated[int, Meta(ge=1, le=MAX_LIFE_HOURS)]
-Detail = Annotated[str, Meta(max_length=MAX_TEXT_DETAIL)]
-Code = Annotated[str, Meta(min_length=1, max_length=32)]
-Chunk = Annotated[bytes, Meta(max_length=MAX_FRAME // 2)]
-
-Proof = Annotated[list[Bytes32], Meta(max_length=MAX_PROOF)]
-"""Hashes as :mod:`kurir_wire.merkle` makes them."""
 
 FrameT = TypeVar("FrameT")
 
 
-class _Entry(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """An entry of a list in a frame."""
-
-
 class _Frame(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A frame; its subclasses carry their name as a tag."""
-
-
-# Entries
-
-
-class NewMailbox(_Entry, frozen=True):
-    """A mailbox to make; the signature by its read key covers :func:`create_message`."""
-
-    read_pk: Bytes32
-    gate: Bytes32
-    born_hour: U32
-    signature: Bytes64
-
-
-class Opening(_Entry, frozen=True):
-    """A mailbox to read; the signature by its read key covers :func:`open_message`."""
-
-    mailbox_id: Bytes32
-    signature: Bytes64
-
-
-class Submission(_Entry, frozen=True):
-    """An envelope. ``token`` opens a personal mailbox, ``charge`` a business-paid one, neither an
-    address. ``life`` in hours."""
-
-    mailbox_id: Bytes32
-    envelope_id: Bytes16
-    body: Body
-    life: LifeHours
-    token: Bytes32 | None = None
-    charge: ChargeBytes | None = None
-
-
-class Label(_Entry, frozen=True):
-    """What a metered envelope says of itself outside; bound into its seal."""
-
-    business_id: Bytes32
-    category: U8
-    frank: Bytes32
-    lock: Bytes32
-
-
-class Delivery(_Entry, frozen=True):
-    """An envelope on its way to the reader."""
-
-    mailbox_id: Bytes32
-    envelope_id: Bytes16
-    body: Body
-    label: Label | None = None
-
-
-class Ack(_Entry, frozen=True):
-    """The reader has it on its disk. ``secret`` settles a metered envelope; without it the envelope
-    goes away unpaid."""
-
-    mailbox_id: Bytes32
-    envelope_id: Bytes16
-    secret: Bytes32 | None = None
-
-
-class Result(_Entry, frozen=True):
-    """What became of one entry. In a list ``None`` stands for plain success."""
-
-    code: Code
-    detail: Detail = ""
-    retry_after: U32 | None = None
-    left: U32 | None = None
-    data: Small | None = None
-
-
-class Place(_Entry, frozen=True):
-    """Where a leaf stands in the ledger, and the proof that it does."""
-
-    index: U63
-    proof: Proof
 
 
 # Requests
@@ -446,28 +358,3 @@ def _decode(data: bytes, type_: type[FrameT], names: frozenset[str]) -> FrameT:
     if isinstance(value, list) and value and isinstance(value[0], str) and value[0] not in names:
         raise UnknownFrameError("a frame of this name is not known here")
     return codec.validate(value, type_)
-
-
-def check_bucket(body: bytes) -> None:
-    """:raises MalformedError: a body of a length that is not a bucket"""
-    if len(body) not in BUCKETS:
-        raise MalformedError(f"a body has one of the lengths {BUCKETS}, not {len(body)}")
-
-
-# Proofs: what the keys of a client sign. Each covers the relay and the connection's nonce, so that
-# it is of no use on another connection or at another relay.
-
-
-def create_message(relay_id: RelayId, nonce: bytes, gate: Hash | bytes, born_hour: int) -> bytes:
-    """What a read key signs to make its mailbox."""
-    return message_to_sign("create", relay_id, nonce, gate, u32(born_hour))
-
-
-def open_message(relay_id: RelayId, nonce: bytes, mailbox_id: MailboxId | bytes) -> bytes:
-    """What a read key signs to read its mailbox."""
-    return message_to_sign("open", relay_id, nonce, mailbox_id)
-
-
-def prove_message(relay_id: RelayId, nonce: bytes, business_id: BusinessId | bytes) -> bytes:
-    """What a lane key signs to speak for its business."""
-    return message_to_sign("prove", relay_id, nonce, business_id)

@@ -17,7 +17,7 @@ from typing import Final
 
 from kurir_server import keyfiles
 from kurir_server.clock import Clock
-from kurir_server.connection import Connection, Services
+from kurir_server.connection import Connection
 from kurir_server.errors import ConfigError
 from kurir_server.housekeeping import Step, Tidied, tidy
 from kurir_server.hub import Hub
@@ -30,6 +30,7 @@ from kurir_server.meter import Meter
 from kurir_server.registry import Registry
 from kurir_server.relay import Relay
 from kurir_server.rows import Moment, Rows
+from kurir_server.services import Services
 from kurir_server.store import AsyncStore, Store, open_async
 from kurir_server.work import Failed
 from kurir_server.writer import Writer

@@ -7,60 +7,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from kurir_server.delivery import Deliveries, Wanted
-from kurir_server.hub import Hub
-from kurir_server.keys import RelayKeys
-from kurir_server.ledger import Ledger
 from kurir_server.limits import (
-    DIRECTORY_RATE,
-    LEDGER_RATE,
     MAX_BAD_FRAMES,
     MAX_OPEN_MAILBOXES,
 )
 from kurir_server.pace import Pace, too_fast
-from kurir_server.registry import Registry
-from kurir_server.relay import NOT_AUTHORISED, Batch, Opened, Relay, Submitted
+from kurir_server.questions import NOT_PROVED, RATES, Question, answer
+from kurir_server.relay import NOT_AUTHORISED, Batch, Opened, Submitted
 from kurir_server.rows import Moment, Rows
+from kurir_server.services import Services
 from kurir_server.work import UNAVAILABLE, Failed, Job, Output
 from kurir_wire import codes
 from kurir_wire.beacons import Beacon
 from kurir_wire.codec import decode
+from kurir_wire.entries import Opening, Result
 from kurir_wire.errors import MalformedError, TooLargeError, UnknownFrameError
 from kurir_wire.frames import (
     Acks,
-    BeaconIs,
-    CardIs,
     Create,
     Delete,
     Error,
-    GetBeacon,
     GetBusiness,
-    GetCard,
-    GetCheckpoint,
-    GetConsistency,
-    GetInclusion,
-    GetInvoice,
-    GetRateCard,
-    GetSettlements,
     Open,
-    Opening,
     Prove,
     Push,
     PutCard,
     PutPreKeys,
     Register,
     Request,
-    Result,
     Results,
     Submit,
     Welcome,
     decode_request,
     encode,
 )
-from kurir_wire.ids import MINUTE, BusinessId, Hash, MailboxId
+from kurir_wire.ids import BusinessId
 from kurir_wire.limits import MAX_TEXT_DETAIL, PROTOCOL_VERSION
 
 POLICY: Final = 1008
@@ -68,18 +52,6 @@ POLICY: Final = 1008
 TOO_MANY_OPEN: Final = Result(
     codes.TOO_MANY, f"one connection reads {MAX_OPEN_MAILBOXES} mailboxes"
 )
-NOT_PROVED: Final = Result(codes.NOT_AUTHORISED, "this connection has not proved to be a business")
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """The rules that a connection calls."""
-
-    keys: RelayKeys
-    relay: Relay
-    registry: Registry
-    ledger: Ledger
-    hub: Hub
 
 
 class Connection:
@@ -147,10 +119,6 @@ class Connection:
     def _dispatch(self, request: Request, moment: Moment) -> None:
         nonce, relay, registry = self._nonce, self._services.relay, self._services.registry
         match request:
-            case GetBeacon(n):
-                # A job, so that the minute is on disk before its beacon goes out.
-                keys = self._services.keys
-                self._query(n, lambda rows, moment: BeaconIs(n, keys.beacon(moment.now // MINUTE)))
             case Create(n, new):
                 slow = self._services.hub.create_rate.take(self._network, moment.tick, len(new))
                 if slow is not None:
@@ -175,13 +143,6 @@ class Connection:
                 self._command(
                     n, 1, lambda rows, moment: [relay.put_card(rows, moment, row, card)], len(card)
                 )
-            case GetCard(n, mailbox_id, token):
-                self._query(
-                    n,
-                    lambda rows, moment: _card_is(
-                        n, relay.get_card(rows, moment, MailboxId(mailbox_id), token)
-                    ),
-                )
             case Register(n):
                 slow = self._services.hub.create_rate.take(self._network, moment.tick)
                 if slow is not None:
@@ -190,28 +151,35 @@ class Connection:
                 self._command(
                     n, 1, lambda rows, moment: [registry.register(rows, moment, nonce, request)]
                 )
-            case GetBusiness(n, business_id):
-                # Its own rate first: what that refuses costs others of the network nothing.
-                _, slow = self._pace.allow(DIRECTORY_RATE, moment, 1)
-                slow = slow or self._services.hub.directory_rate.take(self._network, moment.tick)
-                if slow is not None:
-                    self._error(n, too_fast(slow))
-                    return
-                self._query(
-                    n,
-                    lambda rows, moment: registry.get_business(
-                        rows, moment, n, BusinessId(business_id)
-                    ),
-                )
             case Prove():
                 self._prove(request)
-            case GetRateCard(n, name):
-                card_hash = Hash(name) if name is not None else None
-                self._query(n, lambda rows, moment: registry.rate_card(rows, moment, n, card_hash))
-            case PutPreKeys() | GetSettlements() | GetInvoice() | GetInclusion():
-                self._for_business(request)
-            case GetCheckpoint() | GetConsistency():
-                self._for_anyone(request, moment)
+            case PutPreKeys(n, ec, kem):
+                business_id = self._business
+                if business_id is None:
+                    self._results(n, [NOT_PROVED])
+                    return
+                self._command(
+                    n, 1, lambda rows, moment: [registry.put_prekeys(rows, business_id, ec, kem)]
+                )
+            case _:
+                self._ask(request, moment)
+
+    def _ask(self, question: Question, moment: Moment) -> None:
+        slow = None
+        rate = RATES.get(type(question))
+        if rate is not None:
+            _, slow = self._pace.allow(rate, moment, 1)
+        # Its own rate first: what that refuses costs others of the network nothing.
+        if slow is None and isinstance(question, GetBusiness):
+            slow = self._services.hub.directory_rate.take(self._network, moment.tick)
+        if slow is not None:
+            self._error(question.n, too_fast(slow))
+            return
+        work = answer(self._services, question, self._business)
+        if isinstance(work, Result):
+            self._error(question.n, work)
+        else:
+            self._query(question.n, work)
 
     def _open(self, request: Open) -> None:
         nonce, relay = self._nonce, self._services.relay
@@ -307,50 +275,6 @@ class Connection:
             lambda rows, moment: registry.prove(rows, moment, nonce, request), done, barrier=True
         )
 
-    def _for_anyone(self, request: GetCheckpoint | GetConsistency, moment: Moment) -> None:
-        ledger = self._services.ledger
-        _, slow = self._pace.allow(LEDGER_RATE, moment, 1)
-        if slow is not None:
-            self._error(request.n, too_fast(slow))
-            return
-        match request:
-            case GetCheckpoint(n):
-                self._query(n, lambda rows, moment: ledger.checkpoint(rows, moment, n))
-            case GetConsistency(n):
-                self._query(n, lambda rows, moment: ledger.consistency(rows, request))
-
-    def _for_business(
-        self, request: PutPreKeys | GetSettlements | GetInvoice | GetInclusion
-    ) -> None:
-        registry, business_id = self._services.registry, self._business
-        ledger = self._services.ledger
-        if business_id is None:
-            if isinstance(request, PutPreKeys):
-                self._results(request.n, [NOT_PROVED])
-            else:
-                self._error(request.n, NOT_PROVED)
-            return
-        match request:
-            case PutPreKeys(n, ec, kem):
-                self._command(
-                    n,
-                    1,
-                    lambda rows, moment: [registry.put_prekeys(rows, business_id, ec, kem)],
-                )
-            case GetSettlements(n):
-                self._query(
-                    n,
-                    lambda rows, moment: registry.settlements(rows, moment, business_id, request),
-                )
-            case GetInvoice(n, month):
-                self._query(
-                    n, lambda rows, moment: registry.invoice(rows, moment, business_id, n, month)
-                )
-            case GetInclusion(n):
-                self._query(
-                    n, lambda rows, moment: ledger.inclusion(rows, moment, business_id, request)
-                )
-
     def _fetch(self, wanted: Wanted) -> Job:
         relay = self._services.relay
 
@@ -425,10 +349,6 @@ class Connection:
 
     def _send(self, frame: Push) -> None:
         self._output.frames.append(encode(frame))
-
-
-def _card_is(n: int, card: bytes | Result) -> Push | Result:
-    return card if isinstance(card, Result) else CardIs(n, card)
 
 
 def _number_of(data: bytes) -> int | None:

@@ -18,15 +18,8 @@ from kurir_server.keys import RelayKeys
 from kurir_server.rows import Moment, Rows, StoredCheckpoint
 from kurir_server.tiles import Tiles
 from kurir_wire import codes
-from kurir_wire.frames import (
-    CheckpointIs,
-    ConsistencyIs,
-    GetConsistency,
-    GetInclusion,
-    InclusionIs,
-    Place,
-    Result,
-)
+from kurir_wire.entries import Place, Result
+from kurir_wire.frames import CheckpointIs, ConsistencyIs, GetConsistency, GetInclusion, InclusionIs
 from kurir_wire.ids import DAY, BusinessId, Hash
 from kurir_wire.merkle import consistency_proof, inclusion_proof, root
 

@@ -44,8 +44,8 @@ from kurir_server.rows import Business, Mailbox, Moment, Rows
 from kurir_wire import codes
 from kurir_wire.cards import TIER_NONE, TIER_SMALL, Signed
 from kurir_wire.codec import unpack
+from kurir_wire.entries import Result, Submission
 from kurir_wire.errors import MalformedError
-from kurir_wire.frames import Result, Submission
 from kurir_wire.gates import opens, payer_gate
 from kurir_wire.ids import DAY, HOUR, MINUTE, BusinessId, EnvelopeId, Hash, MailboxId
 from kurir_wire.limits import MAX_TEXT_DETAIL

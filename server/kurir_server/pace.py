@@ -6,7 +6,7 @@ from kurir_server.limits import ADDRESS_RATE, PERSONAL_RATE
 from kurir_server.rates import Allowance, Rate, TooFast
 from kurir_server.rows import Moment
 from kurir_wire import codes
-from kurir_wire.frames import Result, Submission
+from kurir_wire.entries import Result, Submission
 
 
 class Pace:

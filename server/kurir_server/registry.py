@@ -21,6 +21,7 @@ from kurir_server.rows import Business, Moment, PreKeyKind, Rows
 from kurir_wire import codes
 from kurir_wire.cards import TIER_NONE, Badge, BusinessCard, Signed, open_business_card
 from kurir_wire.codec import pack, unpack
+from kurir_wire.entries import Result
 from kurir_wire.errors import ExpiredError, MalformedError, SignatureError, WireError
 from kurir_wire.frames import (
     BusinessIs,
@@ -29,14 +30,13 @@ from kurir_wire.frames import (
     Prove,
     RateCardIs,
     Register,
-    Result,
     SettlementsAre,
-    prove_message,
 )
 from kurir_wire.gates import OPEN_GATE
 from kurir_wire.ids import DAY, BusinessId, Hash
 from kurir_wire.limits import MAX_PREKEYS, MAX_TEXT_DETAIL
 from kurir_wire.prekeys import PREKEY_ONE_TIME, EcPreKey, KemPreKey
+from kurir_wire.proofs import prove_message
 from kurir_wire.signing import verify
 
 FIRST_YEAR: Final = 2020

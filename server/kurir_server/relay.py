@@ -23,21 +23,12 @@ from kurir_server.limits import (
 from kurir_server.meter import Judged, Meter
 from kurir_server.rows import Mailbox, Moment, Rows
 from kurir_wire import codes
+from kurir_wire.entries import Ack, Delivery, NewMailbox, Opening, Result, Submission, check_bucket
 from kurir_wire.errors import MalformedError, SignatureError
-from kurir_wire.frames import (
-    Ack,
-    Delivery,
-    NewMailbox,
-    Opening,
-    Result,
-    Submission,
-    check_bucket,
-    create_message,
-    open_message,
-)
 from kurir_wire.gates import OPEN_GATE, opens, token_gate
 from kurir_wire.ids import DAY, HOUR, EnvelopeId, Hash, MailboxId, mailbox_id_of
 from kurir_wire.limits import ADDRESS_BUCKETS
+from kurir_wire.proofs import create_message, open_message
 from kurir_wire.signing import verify
 
 NO_MAILBOX = Result(codes.NO_MAILBOX, "there is no such mailbox, or this does not open it")

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from kurir_server.rows import Moment, Rows
 from kurir_wire import codes
-from kurir_wire.frames import Result
+from kurir_wire.entries import Result
 
 RETRY_SECONDS: Final = 5
 """When to try again after the disk failed: soon, since an operator may just have made room."""

@@ -23,7 +23,7 @@ from kurir_audit.capture import Direction, Kind, read_capture
 from kurir_audit.cli import run
 from kurir_audit.declaration import Group
 from kurir_audit.declared_log import COMMON, LOG
-from kurir_wire import frames
+from kurir_wire import entries, frames, proofs
 from kurir_wire.gates import token_gate
 from kurir_wire.ids import HOUR, mailbox_id_of
 from kurir_wire.limits import SUBPROTOCOL
@@ -121,12 +121,12 @@ def converse(address: str, bodies: list[bytes]) -> None:
         assert isinstance(welcome, frames.Welcome)
         relay_id, gate, hour = welcome.cert.relay_id, token_gate(TOKEN), welcome.now // HOUR
         read_pk = bytes(key.verify_key)
-        signed = frames.create_message(relay_id, welcome.nonce, gate, hour)
-        new = frames.NewMailbox(read_pk, gate, hour, key.sign(signed).signature)
+        signed = proofs.create_message(relay_id, welcome.nonce, gate, hour)
+        new = entries.NewMailbox(read_pk, gate, hour, key.sign(signed).signature)
         assert request(client, frames.Create(1, [new])) == frames.Results(1, [None])
         mailbox = mailbox_id_of(relay_id, read_pk, gate, hour)
         for number, body in enumerate(bodies, 2):
-            entry = frames.Submission(mailbox, secrets.token_bytes(16), body, 24, TOKEN)
+            entry = entries.Submission(mailbox, secrets.token_bytes(16), body, 24, TOKEN)
             assert request(client, frames.Submit(number, [entry])) == frames.Results(number, [None])
             assert isinstance(request(client, frames.GetBeacon(number)), frames.BeaconIs)
 

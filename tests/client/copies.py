@@ -9,7 +9,7 @@ from pathlib import Path
 from kurir_client import healing, inbox, outbox, sessions
 from kurir_client.profile import Profile
 from kurir_client.schema import Contact
-from kurir_wire.frames import Delivery
+from kurir_wire.entries import Delivery
 from tests.client.pair import PASSPHRASE, Pair
 
 NAMES = ("alice", "bob")

@@ -7,7 +7,7 @@ from typing import Any
 
 from kurir_client.errors import RelayError
 from kurir_client.link import refused_by_relay
-from kurir_wire import frames
+from kurir_wire import entries
 from kurir_wire.frames import Error, Request, Results
 from tests.client.pair import Pair
 
@@ -57,5 +57,5 @@ class FakeLink:
         return [item for item in self.asked if isinstance(item, type_)]
 
 
-def results(*entries: frames.Result | None) -> Results:
+def results(*entries: entries.Result | None) -> Results:
     return Results(1, list(entries))

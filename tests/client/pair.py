@@ -24,7 +24,7 @@ from kurir_crypto.session import Session
 from kurir_wire.beacons import Beacon, beacon_message
 from kurir_wire.cards import BusinessCard, Signed
 from kurir_wire.codec import pack, unpack
-from kurir_wire.frames import Ack, Delivery, Label
+from kurir_wire.entries import Ack, Delivery, Label
 from kurir_wire.gates import token_gate
 from kurir_wire.ids import DAY, MINUTE, MailboxId, RelayId, relay_id_of
 from kurir_wire.prekeys import (

@@ -22,7 +22,7 @@ from kurir_crypto.restart import OneUseKeys
 from kurir_crypto.sealing import Binding, MailboxKey
 from kurir_wire import codes
 from kurir_wire.codec import pack, unpack
-from kurir_wire.frames import Delivery, Result, Submission
+from kurir_wire.entries import Delivery, Result, Submission
 from kurir_wire.ids import DAY, HOUR, EnvelopeId, MailboxId
 from tests.client.copies import NAMES, Copies, chosen, set_back
 from tests.client.pair import START

@@ -15,7 +15,7 @@ from kurir_client.errors import ProfileError, RelayError
 from kurir_client.outbox import queue
 from kurir_client.profile import Profile
 from kurir_client.store import Store
-from kurir_wire.frames import Label
+from kurir_wire.entries import Label
 from tests.client.pair import Pair
 
 STATE_TABLES = ("contact", "mailbox", "invite", "prekey", "session", "outbox", "heard")

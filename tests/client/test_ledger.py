@@ -14,7 +14,7 @@ from kurir_client.errors import LedgerForkError, RelayError
 from kurir_client.schema import SCHEMA_VERSION
 from kurir_client.store import Store
 from kurir_crypto.keys import SigningKeyPair
-from kurir_wire import frames
+from kurir_wire import entries, frames
 from kurir_wire.ids import Hash
 from kurir_wire.merkle import Growing, consistency_proof, leaf_hash
 from tests.client.fake_link import FakeLink
@@ -44,7 +44,7 @@ class LedgerRelay:
         spoiled = self.spoil(request)
         if spoiled is not None:
             return spoiled
-        nothing = frames.Error(1, frames.Result("not-found"))
+        nothing = frames.Error(1, entries.Result("not-found"))
         match request:
             case frames.GetCheckpoint(n):
                 return frames.CheckpointIs(n, self.note()) if self.leaves else nothing
@@ -128,7 +128,7 @@ async def test_what_is_no_fork(relay: LedgerRelay) -> None:
     relay.signer = relay.pair.relay.checkpoint
     for kind in (frames.GetCheckpoint, frames.GetConsistency):
         relay.spoil = lambda request, kind=kind: (  # type: ignore[misc]
-            frames.Error(1, frames.Result("rate", "too fast", 3))
+            frames.Error(1, entries.Result("rate", "too fast", 3))
             if isinstance(request, kind)
             else None
         )

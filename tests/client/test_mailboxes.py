@@ -9,7 +9,7 @@ import pytest
 from kurir_client import business, mailboxes
 from kurir_client.errors import RelayError
 from kurir_wire import codes, frames
-from kurir_wire.frames import Result
+from kurir_wire.entries import Result
 from tests.client.fake_link import FakeLink, results
 from tests.client.pair import Pair
 

@@ -18,7 +18,7 @@ from kurir_client.messenger import Messenger
 from kurir_client.schema import Kind, Status
 from kurir_wire import codes, frames
 from kurir_wire.codec import pack, unpack
-from kurir_wire.frames import Result
+from kurir_wire.entries import Result
 from tests.client.fake_link import FakeLink, results
 from tests.client.pair import Pair
 

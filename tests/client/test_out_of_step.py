@@ -13,7 +13,7 @@ from kurir_client.schema import Kind
 from kurir_crypto import skipped
 from kurir_crypto.restart import OneUseKeys
 from kurir_crypto.sealing import Binding
-from kurir_wire.frames import Delivery
+from kurir_wire.entries import Delivery
 from kurir_wire.ids import HOUR, EnvelopeId
 from tests.client.copies import NAMES, Copies, chosen, other, set_back
 from tests.client.pair import Pair

@@ -16,7 +16,7 @@ from kurir_client.outbox import Ready
 from kurir_client.profile import Profile
 from kurir_client.schema import Contact, Kind, Status
 from kurir_wire import codes
-from kurir_wire.frames import Result
+from kurir_wire.entries import Result
 from kurir_wire.ids import DAY, NO_HASH, EnvelopeId, Hash, MailboxId
 from tests.client.pair import Pair
 

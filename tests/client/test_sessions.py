@@ -18,7 +18,7 @@ from kurir_crypto.sealing import WEEKS_KEPT, Binding, seal_to_address
 from kurir_crypto.session import MAX_SESSIONS
 from kurir_wire.cards import BusinessCard, Signed
 from kurir_wire.codec import unpack
-from kurir_wire.frames import Delivery
+from kurir_wire.entries import Delivery
 from kurir_wire.ids import DAY, EnvelopeId
 from tests.client.pair import PASSPHRASE, Pair
 

@@ -16,7 +16,7 @@ from kurir_client.schema import Invite, Role
 from kurir_crypto.errors import CryptoError
 from kurir_crypto.sealing import WEEKS_KEPT, Binding, MailboxKey, open_with, week_of
 from kurir_wire.codec import pack, unpack
-from kurir_wire.frames import Delivery
+from kurir_wire.entries import Delivery
 from kurir_wire.ids import DAY, HOUR, MINUTE, WEEK, EnvelopeId, MailboxId
 from kurir_wire.limits import CLOCK_SKEW
 from tests.client.copies import NAMES, Copies, chosen

@@ -35,8 +35,8 @@ from kurir_billing.errors import EvidenceError
 from kurir_billing.kinds import Category, Class, RefusalCode
 from kurir_billing.leaf import Leaf, open_leaf, packed_leaf
 from kurir_wire.codec import pack
+from kurir_wire.entries import Label
 from kurir_wire.errors import MalformedError, SignatureError, TooLargeError
-from kurir_wire.frames import Label
 from kurir_wire.ids import NO_HASH, EnvelopeId, Hash, MailboxId, RelayId
 from tests.protocol.anything import any_of
 from tests.protocol.make import (

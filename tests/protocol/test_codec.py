@@ -16,7 +16,7 @@ from msgspec import Struct
 from kurir_billing.charge import Charge, Lane, Line, Receipt, Refusal
 from kurir_billing.invoice import InvoiceHead
 from kurir_billing.leaf import Leaf
-from kurir_wire import codec, frames
+from kurir_wire import codec, entries, frames
 from kurir_wire.cards import BusinessCard, PersonCard, Signed
 from kurir_wire.errors import MalformedError, TooLargeError, UnknownFrameError
 from kurir_wire.limits import MAX_DEPTH, MAX_FRAME, MAX_ITEMS
@@ -276,17 +276,17 @@ def test_unknown_frames_are_told_from_malformed_ones() -> None:
 @pytest.mark.parametrize("length", [0, 2_047, 2_049, 4_095, 32_768, 65_535])
 def test_only_buckets(length: int) -> None:
     with pytest.raises(MalformedError):
-        frames.check_bucket(bytes(length))
+        entries.check_bucket(bytes(length))
 
 
 @pytest.mark.parametrize("length", [2_048, 4_096, 16_384, 65_536])
 def test_buckets(length: int) -> None:
-    frames.check_bucket(bytes(length))
+    entries.check_bucket(bytes(length))
 
 
 @pytest.mark.parametrize("life", [0, 721, -1])
 def test_life_is_bounded(life: int) -> None:
-    submission = frames.Submission(bytes(32), bytes(16), bytes(2_048), life)
+    submission = entries.Submission(bytes(32), bytes(16), bytes(2_048), life)
     with pytest.raises(MalformedError):
         frames.decode_request(frames.encode(frames.Submit(1, [submission])))
 
@@ -310,7 +310,7 @@ def test_requests_are_not_empty() -> None:
 
 
 def test_fifteen_of_the_largest_envelopes_fit_a_frame() -> None:
-    delivery = frames.Delivery(bytes(32), bytes(16), bytes(65_536), None)
+    delivery = entries.Delivery(bytes(32), bytes(16), bytes(65_536), None)
     assert len(frames.encode(frames.Deliver([delivery] * 15))) <= MAX_FRAME
-    small = frames.Delivery(bytes(32), bytes(16), bytes(2_048), None)
+    small = entries.Delivery(bytes(32), bytes(16), bytes(2_048), None)
     assert len(frames.encode(frames.Deliver([small] * MAX_ITEMS))) <= MAX_FRAME

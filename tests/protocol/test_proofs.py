@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from kurir_billing import charge, ratecard
-from kurir_wire import beacons, cards, frames, gates, ids, prekeys, relaycert
+from kurir_wire import beacons, cards, gates, ids, prekeys, proofs, relaycert
 from kurir_wire.ids import BusinessId, Hash, RelayId
 from kurir_wire.signing import message_to_sign
 
@@ -14,9 +14,9 @@ R, N, G, M, B = (bytes([n]) * 32 for n in range(1, 6))
 
 def test_proofs() -> None:
     relay = RelayId(R)
-    assert frames.create_message(relay, N, G, 5) == b"kurir/create/1\0" + R + N + G + b"\0\0\0\5"
-    assert frames.open_message(relay, N, M) == b"kurir/open/1\0" + R + N + M
-    assert frames.prove_message(relay, N, B) == b"kurir/prove/1\0" + R + N + B
+    assert proofs.create_message(relay, N, G, 5) == b"kurir/create/1\0" + R + N + G + b"\0\0\0\5"
+    assert proofs.open_message(relay, N, M) == b"kurir/open/1\0" + R + N + M
+    assert proofs.prove_message(relay, N, B) == b"kurir/prove/1\0" + R + N + B
 
 
 def test_digest_and_message_share_their_layout() -> None:

@@ -43,32 +43,24 @@ from kurir_wire.cards import (
     signed_card,
 )
 from kurir_wire.codec import pack
+from kurir_wire.entries import Ack, Delivery, NewMailbox, Opening, Result, Submission
 from kurir_wire.frames import (
-    Ack,
     Acks,
     BeaconIs,
     Create,
     Deliver,
-    Delivery,
     Error,
     GetBeacon,
-    NewMailbox,
     Open,
-    Opening,
     Prove,
     Push,
     Register,
     Request,
-    Result,
     Results,
-    Submission,
     Submit,
     Welcome,
-    create_message,
     decode_push,
     encode,
-    open_message,
-    prove_message,
 )
 from kurir_wire.gates import OPEN_GATE, payer_gate, token_gate
 from kurir_wire.ids import (
@@ -96,6 +88,7 @@ from kurir_wire.prekeys import (
     identity_binding,
     kem_prekey_message,
 )
+from kurir_wire.proofs import create_message, open_message, prove_message
 
 ROOT = Path(__file__).parents[2]
 MARKET = "ID"

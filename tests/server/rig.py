@@ -11,7 +11,7 @@ from typing import TypeVar
 from kurir_billing.charge import Line
 from kurir_billing.grant import Grant
 from kurir_server import admin, keyfiles
-from kurir_server.connection import Connection, Services
+from kurir_server.connection import Connection
 from kurir_server.housekeeping import Step, tidy
 from kurir_server.hub import Hub
 from kurir_server.keys import RelayKeys
@@ -20,20 +20,12 @@ from kurir_server.meter import Meter
 from kurir_server.registry import Registry
 from kurir_server.relay import Batch, Relay
 from kurir_server.rows import Moment, Rows
+from kurir_server.services import Services
 from kurir_server.store import Store
 from kurir_server.work import Failed, Output
 from kurir_wire.beacons import Beacon
-from kurir_wire.frames import (
-    Ack,
-    Delivery,
-    Push,
-    Register,
-    Request,
-    Result,
-    Submission,
-    decode_push,
-    encode,
-)
+from kurir_wire.entries import Ack, Delivery, Result, Submission
+from kurir_wire.frames import Push, Register, Request, decode_push, encode
 from kurir_wire.ids import MINUTE
 from tests.server.helpers import Box, Shop, Signed
 

@@ -30,10 +30,10 @@ from kurir_wire.frames import (
     Prove,
     Push,
     SettlementsAre,
-    prove_message,
 )
 from kurir_wire.ids import DAY, NO_HASH, Hash, RelayId, relay_id_of
 from kurir_wire.merkle import Growing, is_consistent, is_included
+from kurir_wire.proofs import prove_message
 from tests.server.helpers import ROOT, Shop, receipt_of
 from tests.server.rig import START, Rig, Talk
 

@@ -10,29 +10,25 @@ import pytest
 from kurir_server import delivery, limits
 from kurir_server import relay as relay_module
 from kurir_wire import codes
+from kurir_wire.entries import Ack, Delivery, NewMailbox, Opening
 from kurir_wire.frames import (
-    Ack,
     Acks,
     CardIs,
     Create,
     Delete,
     Deliver,
-    Delivery,
     Error,
     GetCard,
-    NewMailbox,
     Open,
-    Opening,
     Push,
     PutCard,
     Register,
     Results,
     Submit,
-    create_message,
-    open_message,
 )
 from kurir_wire.gates import OPEN_GATE
 from kurir_wire.ids import DAY, HOUR, RelayId
+from kurir_wire.proofs import create_message, open_message
 from tests.server.helpers import Box, Shop, body
 from tests.server.rig import START, Rig, Talk
 

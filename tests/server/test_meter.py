@@ -10,7 +10,7 @@ import pytest
 from kurir_billing.charge import Charge, Lane, Line, lane_message, packed
 from kurir_billing.kinds import Category, Class, RefusalCode
 from kurir_wire import codes
-from kurir_wire.frames import Result, Submission
+from kurir_wire.entries import Result, Submission
 from kurir_wire.gates import OPEN_GATE
 from kurir_wire.ids import DAY, HOUR, MINUTE, NO_HASH
 from tests.server.helpers import CARD_HASH, Box, Key, Shop, Signed, receipt_of, refusal_of

@@ -31,8 +31,8 @@ from kurir_billing.ratecard import bundled, canonical, open_rate_card, rate_card
 from kurir_server.limits import MAX_UNACKED
 from kurir_server.log import COMMON, FIELDS, Event
 from kurir_wire import codes
+from kurir_wire.entries import Ack, Submission
 from kurir_wire.frames import (
-    Ack,
     Error,
     GetBeacon,
     GetCard,
@@ -40,7 +40,6 @@ from kurir_wire.frames import (
     PutCard,
     RateCardIs,
     Results,
-    Submission,
     Submit,
     Welcome,
     decode_push,

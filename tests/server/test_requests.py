@@ -16,7 +16,7 @@ from kurir_client.bot import RENEW_EVERY
 from kurir_client.business import PREKEY_STOCK
 from kurir_server import connection as connection_module
 from kurir_server import registry as registry_module
-from kurir_server.connection import Connection, Services
+from kurir_server.connection import Connection
 from kurir_server.limits import (
     CREATE_RATE,
     DIRECTORY_NETWORK_RATE,
@@ -24,11 +24,12 @@ from kurir_server.limits import (
     MAX_BAD_FRAMES,
     ONE_TIME_RATE,
 )
+from kurir_server.services import Services
 from kurir_server.work import RETRY_SECONDS
 from kurir_wire import codes, frames
 from kurir_wire.codec import pack
+from kurir_wire.entries import Ack, NewMailbox, Result
 from kurir_wire.frames import (
-    Ack,
     Acks,
     BeaconIs,
     BusinessIs,
@@ -46,7 +47,6 @@ from kurir_wire.frames import (
     GetRateCard,
     GetSettlements,
     InvoiceIs,
-    NewMailbox,
     Open,
     Prove,
     Push,
@@ -55,17 +55,15 @@ from kurir_wire.frames import (
     RateCardIs,
     Register,
     Request,
-    Result,
     Results,
     SettlementsAre,
     Submit,
-    create_message,
-    prove_message,
 )
 from kurir_wire.gates import token_gate
 from kurir_wire.ids import DAY, HOUR, MINUTE, NO_HASH, RelayId
 from kurir_wire.limits import MAX_PREKEYS
 from kurir_wire.prekeys import PREKEY_LAST_RESORT
+from kurir_wire.proofs import create_message, prove_message
 from tests.server.helpers import CARD_HASH, Box, Key, Shop, receipt_of
 from tests.server.rig import START, Rig, Talk
 

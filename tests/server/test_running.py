@@ -7,7 +7,8 @@ import asyncio
 from pathlib import Path
 
 from kurir_wire import codes
-from kurir_wire.frames import Ack, Acks, Delete, Open, Request, Result, Results, Submission, Submit
+from kurir_wire.entries import Ack, Result, Submission
+from kurir_wire.frames import Acks, Delete, Open, Request, Results, Submit
 from tests.server.helpers import Box, Client, RelayProcess
 
 

@@ -11,7 +11,8 @@ from kurir_billing.invoice import InvoiceHead, open_head
 from kurir_billing.leaf import open_leaf
 from kurir_server.limits import MAX_UNSETTLED
 from kurir_wire import codes
-from kurir_wire.frames import GetSettlements, InvoiceIs, Result, SettlementsAre
+from kurir_wire.entries import Result
+from kurir_wire.frames import GetSettlements, InvoiceIs, SettlementsAre
 from kurir_wire.ids import DAY, HOUR, NO_HASH
 from tests.server.helpers import Box, Shop, Signed, receipt_of
 from tests.server.rig import START, Rig

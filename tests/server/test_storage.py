@@ -13,7 +13,7 @@ from kurir_server import store as store_module
 from kurir_server.errors import DatabaseError, StorageError
 from kurir_server.rows import Rows
 from kurir_server.store import Store
-from kurir_wire.frames import Ack, Submission
+from kurir_wire.entries import Ack, Submission
 from kurir_wire.ids import HOUR, EnvelopeId
 from tests.server.helpers import Box
 from tests.server.rig import START, Rig

@@ -24,8 +24,8 @@ from kurir_server.rows import Moment, Rows
 from kurir_server.store import AsyncStore, Store, open_async
 from kurir_server.work import Failed, Job
 from kurir_server.writer import Writer
+from kurir_wire.entries import Ack
 from kurir_wire.frames import (
-    Ack,
     Acks,
     BeaconIs,
     Create,

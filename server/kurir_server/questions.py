@@ -1,0 +1,89 @@
+"""Questions: requests that change nothing of the connection and have a reply of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from kurir_server.limits import DIRECTORY_RATE, LEDGER_RATE
+from kurir_server.rates import Rate
+from kurir_server.rows import Moment, Rows
+from kurir_server.services import Services
+from kurir_wire import codes
+from kurir_wire.entries import Result
+from kurir_wire.frames import (
+    BeaconIs,
+    CardIs,
+    GetBeacon,
+    GetBusiness,
+    GetCard,
+    GetCheckpoint,
+    GetConsistency,
+    GetInclusion,
+    GetInvoice,
+    GetRateCard,
+    GetSettlements,
+    Push,
+)
+from kurir_wire.ids import MINUTE, BusinessId, Hash, MailboxId
+
+NOT_PROVED: Final = Result(codes.NOT_AUTHORISED, "this connection has not proved to be a business")
+
+OfBusiness: TypeAlias = GetSettlements | GetInvoice | GetInclusion
+"""Only the business itself may ask."""
+Question: TypeAlias = (
+    OfBusiness | GetBeacon | GetCard | GetBusiness | GetRateCard | GetCheckpoint | GetConsistency
+)
+RATES: Final[dict[type[Question], Rate]] = {
+    GetBusiness: DIRECTORY_RATE,
+    GetCheckpoint: LEDGER_RATE,
+    GetConsistency: LEDGER_RATE,
+}
+"""What one connection may ask how often."""
+
+Work: TypeAlias = Callable[[Rows, Moment], Push | Result]
+"""Runs in the store; a result stands for an error."""
+
+
+def answer(services: Services, question: Question, business_id: BusinessId | None) -> Work | Result:
+    """What to do for a question.
+
+    :param business_id: whom this connection has proved to be
+    """
+    registry, ledger, n = services.registry, services.ledger, question.n
+    match question:
+        case GetBeacon():
+            # Work for the store, so that the minute is on disk before its beacon goes out.
+            keys = services.keys
+            return lambda rows, moment: BeaconIs(n, keys.beacon(moment.now // MINUTE))
+        case GetCard():
+            return lambda rows, moment: _card(services, rows, moment, question)
+        case GetBusiness():
+            wanted = BusinessId(question.business_id)
+            return lambda rows, moment: registry.get_business(rows, moment, n, wanted)
+        case GetRateCard():
+            name = None if question.card_hash is None else Hash(question.card_hash)
+            return lambda rows, moment: registry.rate_card(rows, moment, n, name)
+        case GetCheckpoint():
+            return lambda rows, moment: ledger.checkpoint(rows, moment, n)
+        case GetConsistency():
+            return lambda rows, moment: ledger.consistency(rows, question)
+        case _:
+            return _of_business(services, question, business_id) if business_id else NOT_PROVED
+
+
+def _of_business(services: Services, question: OfBusiness, business_id: BusinessId) -> Work:
+    registry, ledger = services.registry, services.ledger
+    match question:
+        case GetSettlements():
+            return lambda rows, moment: registry.settlements(rows, moment, business_id, question)
+        case GetInvoice(n, month):
+            return lambda rows, moment: registry.invoice(rows, moment, business_id, n, month)
+        case GetInclusion():
+            return lambda rows, moment: ledger.inclusion(rows, moment, business_id, question)
+
+
+def _card(services: Services, rows: Rows, moment: Moment, question: GetCard) -> Push | Result:
+    mailbox_id = MailboxId(question.mailbox_id)
+    card = services.relay.get_card(rows, moment, mailbox_id, question.token)
+    return card if isinstance(card, Result) else CardIs(question.n, card)

@@ -1,0 +1,22 @@
+"""The rules and shared state that every connection calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kurir_server.hub import Hub
+from kurir_server.keys import RelayKeys
+from kurir_server.ledger import Ledger
+from kurir_server.registry import Registry
+from kurir_server.relay import Relay
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One of each, for the whole relay."""
+
+    keys: RelayKeys
+    relay: Relay
+    registry: Registry
+    ledger: Ledger
+    hub: Hub
