@@ -13,10 +13,10 @@ from pathlib import Path
 
 from kurir_audit.capture import reason
 from kurir_audit.errors import EvidenceFileError
-from kurir_billing.charge import Lane
 from kurir_billing.errors import BillingError, EvidenceError, LedgerError
 from kurir_billing.invoice import month_of_day, show_day
 from kurir_billing.kinds import Category, Class
+from kurir_billing.lane import Lane
 from kurir_billing.leaf import Leaf
 from kurir_billing.ledger import entry_hash, open_checkpoint
 from kurir_billing.ledger_file import MAX_LINE, Closed, PriceList, read_part

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 import msgspec
 
 from kurir_billing import charge as charges
+from kurir_billing import lane as lanes
 from kurir_billing.grant import Grant, grant_message
 from kurir_billing.kinds import GrantKind
 from kurir_client import content as contents
@@ -85,7 +86,7 @@ class Terms:
     line: charges.Line
     grant: Grant | None
     beacon: Beacon
-    lane: charges.Lane
+    lane: lanes.Lane
     lane_key: SigningKeyPair
     lane_seq: int
 
@@ -236,6 +237,9 @@ def seal_paid(
         lane=terms.lane,
         lane_seq=terms.lane_seq,
         grant=terms.grant,
+        entry=None,
+        pass_hash=NO_HASH,
+        listed=None,
         signature=bytes(64),
     )
     private_hash = unsigned.private_hash(

@@ -12,7 +12,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
+from kurir_billing import answers
 from kurir_billing import charge as charges
+from kurir_billing import lane as lanes
 from kurir_billing.errors import BillingError
 from kurir_billing.kinds import REFUSAL_TEXT, RefusalCode
 from kurir_client import sessions
@@ -289,7 +291,7 @@ def _seal_paid(
     if line.list_price > row.max_price:
         code = RefusalCode.OUTSIDE_WINDOW
         raise RefusedError(REFUSAL_TEXT[code], "", code, line.list_price)
-    lane = unpack(store.need("lane"), charges.Lane)
+    lane = unpack(store.need("lane"), lanes.Lane)
     lane_key = SigningKeyPair.from_seed(store.need("lane_seed"))
     seq = store.count_up("lane_seq")
     route = PaidRoute(MailboxId(there.mailbox_id), there.opening, there.mailbox_key)
@@ -305,7 +307,7 @@ def _stored(store: Store, row: Outgoing, result: Result | None, cert: RelayCert)
     if row.charge_hash is not None:
         if result is None or result.data is None:
             raise RelayError("the relay accepted a charge without a receipt")
-        receipt = charges.open_receipt(result.data)
+        receipt = answers.open_receipt(result.data)
         receipt.verify(cert.receipt_pk)
         if receipt.charge != row.charge_hash:
             raise RelayError("the relay's receipt is for another charge")
@@ -319,7 +321,7 @@ def _stored(store: Store, row: Outgoing, result: Result | None, cert: RelayCert)
 def _refused(profile: Profile, row: Outgoing, data: bytes, cert: RelayCert) -> bool:
     """:returns: whether only time is missing"""
     store = profile.store
-    refusal = charges.open_refusal(data)
+    refusal = answers.open_refusal(data)
     business_id = business_id_of(store.need("business_root_pk"))
     refusal.verify(cert.receipt_pk, profile.relay_id, business_id)
     if row.charge_hash is None or refusal.charge != row.charge_hash:

@@ -14,13 +14,15 @@ from typing import Final
 import msgspec
 from nacl import bindings
 
-from kurir_billing.charge import Quote, Receipt, Refusal, packed, receipt_message, refusal_message
+from kurir_billing.answers import Quote, Receipt, Refusal, receipt_message, refusal_message
 from kurir_billing.invoice import InvoiceHead, invoice_message
 from kurir_billing.kinds import RefusalCode
 from kurir_billing.ledger import Checkpoint, checkpoint_text, signed_checkpoint
+from kurir_billing.passes import Pass, pass_hash
 from kurir_billing.ratecard import rate_card_message, signed_rate_card
 from kurir_wire.beacons import BEACON_NONCE_BYTES, Beacon, beacon_message
 from kurir_wire.cards import Badge, badge_message
+from kurir_wire.codec import pack
 from kurir_wire.ids import (
     NO_HASH,
     BusinessId,
@@ -109,10 +111,10 @@ class RelayKeys:
             mailbox_id + envelope_id, key=self.prf, digest_size=TAG_BYTES, person=b"kurir/envelope"
         ).digest()
 
-    def receipt(self, charge: Hash, accepted_at: int) -> bytes:
+    def receipt(self, charge: Hash, accepted_at: int, earned: Pass | None = None) -> bytes:
         """A packed receipt; byte-identical for the same arguments."""
-        signature = self.receipt_key.sign(receipt_message(charge, accepted_at))
-        return packed(Receipt(charge, accepted_at, NO_HASH, signature))
+        signature = self.receipt_key.sign(receipt_message(charge, accepted_at, pass_hash(earned)))
+        return pack(Receipt(charge, accepted_at, earned, signature))
 
     def refusal(
         self,
@@ -121,11 +123,12 @@ class RelayKeys:
         now: int,
         business_id: BusinessId,
         quote: Quote | None = None,
+        held: Pass | None = None,
     ) -> bytes:
         """A packed refusal."""
         quoted = quote.hash(self.relay_id, business_id) if quote else NO_HASH
-        signature = self.receipt_key.sign(refusal_message(charge, code, now, quoted))
-        return packed(Refusal(charge, code, now, quote, signature))
+        message = refusal_message(charge, code, now, quoted, pass_hash(held))
+        return pack(Refusal(charge, code, now, quote, held, self.receipt_key.sign(message)))
 
     def rate_card(self, body: bytes) -> bytes:
         """A rate card as it travels."""

@@ -12,10 +12,10 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
+from kurir_billing.answers import Quote
 from kurir_billing.charge import (
     Charge,
     Line,
-    Quote,
     charge_hash,
     check_charge_signature,
     lock_of,

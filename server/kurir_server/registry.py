@@ -7,9 +7,9 @@ import hmac
 from collections.abc import Sequence
 from typing import Final
 
-from kurir_billing.charge import open_lane
 from kurir_billing.errors import EvidenceError
 from kurir_billing.invoice import head_for, packed_head
+from kurir_billing.lane import open_lane
 from kurir_billing.leaf import open_leaf
 from kurir_billing.ratecard import parse
 from kurir_billing.tariffs import DEFAULT_TARIFF

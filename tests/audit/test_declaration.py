@@ -12,8 +12,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+import kurir_billing.answers
 import kurir_billing.charge
 import kurir_billing.invoice
+import kurir_billing.lane
 import kurir_billing.leaf
 import kurir_wire.cards
 from kurir_audit import inventory
@@ -31,9 +33,9 @@ ALL = (*STORE, META_KEYS, COMMON, *LOG, *NETWORK, *REQUESTS, *REPLIES, *ENTRIES,
 
 PACKED = (
     kurir_billing.charge.Charge,
-    kurir_billing.charge.Receipt,
-    kurir_billing.charge.Refusal,
-    kurir_billing.charge.Lane,
+    kurir_billing.answers.Receipt,
+    kurir_billing.answers.Refusal,
+    kurir_billing.lane.Lane,
     kurir_billing.leaf.Leaf,
     kurir_billing.invoice.InvoiceHead,
     kurir_wire.cards.Signed,

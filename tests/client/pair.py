@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from kurir_billing.charge import Lane, open_charge
+from kurir_billing.charge import open_charge
+from kurir_billing.lane import Lane
 from kurir_billing.ratecard import (
     bundled,
     canonical,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kurir_billing.charge import open_lane
+from kurir_billing.lane import open_lane
 from kurir_client import business, business_keys, meeting, sessions
 from kurir_client.errors import OfflineError, ProfileError, RelayError
 from kurir_client.outbox import Ready, queue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from kurir_billing import answers
 from kurir_billing import charge as charges
 from kurir_billing.charge import Charge, open_charge
 from kurir_billing.kinds import Class, RefusalCode
@@ -16,6 +17,7 @@ from kurir_client.outbox import Ready
 from kurir_client.profile import Profile
 from kurir_client.schema import Contact, Kind, Status
 from kurir_wire import codes
+from kurir_wire.codec import pack
 from kurir_wire.entries import Result
 from kurir_wire.ids import DAY, NO_HASH, EnvelopeId, Hash, MailboxId
 from tests.client.pair import Pair
@@ -50,10 +52,10 @@ def hashed(pair: Pair, ready: Ready) -> tuple[Charge, Hash]:
 
 def receipt(pair: Pair, ready: Ready) -> Result:
     _, name = hashed(pair, ready)
-    signature = pair.relay.receipt.sign(charges.receipt_message(name, pair.clock.now))
+    signature = pair.relay.receipt.sign(answers.receipt_message(name, pair.clock.now))
     return Result(
         codes.OK,
-        data=charges.packed(charges.Receipt(name, pair.clock.now, NO_HASH, signature)),
+        data=pack(answers.Receipt(name, pair.clock.now, None, signature)),
     )
 
 
@@ -64,11 +66,11 @@ def refusal(pair: Pair, ready: Ready, code: RefusalCode, price: int | None) -> R
         line = charges.Line(
             "ID", "reply-2018", charge.line.rate_card, 0, Class.OUT_OF_WINDOW, price
         )
-        quote = charges.Quote(line)
+        quote = answers.Quote(line)
         quote_hash = quote.hash(pair.relay.id, charge.business_id)
     now = pair.clock.now
-    signature = pair.relay.receipt.sign(charges.refusal_message(name, code, now, quote_hash))
-    packed = charges.packed(charges.Refusal(name, code, now, quote, signature))
+    signature = pair.relay.receipt.sign(answers.refusal_message(name, code, now, quote_hash))
+    packed = pack(answers.Refusal(name, code, now, quote, None, signature))
     return Result(codes.REFUSED, "refused", data=packed)
 
 

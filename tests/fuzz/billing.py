@@ -9,27 +9,22 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kurir_billing.charge import (
-    Lane,
+from kurir_billing.answers import (
     Quote,
     Receipt,
     Refusal,
-    charge_message,
-    check_charge_signature,
-    lane_message,
-    open_charge,
-    open_lane,
     open_receipt,
     open_refusal,
-    packed,
     receipt_message,
     refusal_message,
 )
+from kurir_billing.charge import charge_message, check_charge_signature, open_charge, packed
 from kurir_billing.errors import EvidenceError, InvoiceError, RateCardError
 from kurir_billing.grant import check_grant
 from kurir_billing.invoice import Invoice, invoice_message, open_head, packed_head, verify_invoice
 from kurir_billing.invoice_file import from_json, to_json
 from kurir_billing.kinds import Category, Class, RefusalCode
+from kurir_billing.lane import Lane, lane_message, open_lane
 from kurir_billing.leaf import open_leaf, packed_leaf
 from kurir_billing.ratecard import (
     bundled,
@@ -196,13 +191,13 @@ def _charge_samples() -> dict[str, bytes]:
 
 def _evidence_samples() -> dict[str, bytes]:
     name = b32("charge")
-    receipt = Receipt(name, NOW, bytes(32), sign(RELAY.receipt_key, receipt_message(name, NOW)))
+    receipt = Receipt(name, NOW, None, sign(RELAY.receipt_key, receipt_message(name, NOW)))
     quote = Quote(make_line(klass=Class.IN_WINDOW))
     message = refusal_message(name, 131_047, NOW, quote.hash(RELAY.id, BUSINESS.id))
-    refusal = Refusal(name, 131_047, NOW, quote, sign(RELAY.receipt_key, message))
+    refusal = Refusal(name, 131_047, NOW, quote, None, sign(RELAY.receipt_key, message))
     return {
-        VALID + "receipt": packed(receipt),
-        VALID + "refusal": packed(refusal),
+        VALID + "receipt": pack(receipt),
+        VALID + "refusal": pack(refusal),
         VALID + "lane": packed(BUSINESS.lane()),
         VALID + "leaf": packed_leaf(make_leaf(RELAY, BUSINESS, "a")),
         VALID + "head": packed_head(INVOICE.head),

@@ -10,17 +10,11 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 from nacl.signing import SigningKey
 
-from kurir_billing.charge import (
-    Charge,
-    Lane,
-    Line,
-    charge_message,
-    lane_message,
-    lock_of,
-)
+from kurir_billing.charge import Charge, Line, charge_message, lock_of
 from kurir_billing.grant import Grant, grant_message
 from kurir_billing.invoice import Invoice, Records, head_for, invoice_message
 from kurir_billing.kinds import Category, Class, GrantKind
+from kurir_billing.lane import Lane, lane_message
 from kurir_billing.leaf import Leaf
 from kurir_billing.ledger import Checkpoint, checkpoint_text, entry_hash, signed_checkpoint
 from kurir_billing.ratecard import (
@@ -45,6 +39,7 @@ from kurir_wire.gates import payer_gate
 from kurir_wire.ids import (
     DAY,
     HOUR,
+    NO_HASH,
     BusinessId,
     EnvelopeId,
     Hash,
@@ -293,6 +288,9 @@ def make_charge(
         mailbox.business.lane(),
         1,
         grant,
+        None,
+        NO_HASH,
+        None,
         bytes(64),
     )
     return sign_charge(charge, envelope, mailbox.business.lane_key)

@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from kurir_billing.charge import Charge, Lane, Line, Receipt, Refusal
+from kurir_billing.answers import Receipt, Refusal
+from kurir_billing.charge import Charge, Line
 from kurir_billing.invoice import InvoiceHead
+from kurir_billing.lane import Lane
 from kurir_billing.leaf import Leaf
 from kurir_wire import codec, entries, frames
 from kurir_wire.cards import BusinessCard, PersonCard, Signed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from kurir_billing import charge, ratecard
+from kurir_billing import lane, ratecard
 from kurir_wire import beacons, cards, gates, ids, prekeys, proofs, relaycert
 from kurir_wire.ids import BusinessId, Hash, RelayId
 from kurir_wire.signing import message_to_sign
@@ -64,7 +64,7 @@ def test_what_relays_and_owners_sign() -> None:
     assert prekeys.identity_binding(N) == b"kurir/identity/1\0" + N
     assert prekeys.ec_prekey_message(1, 5, N) == b"kurir/prekey-ec/1\0\1\0\0\0\5" + N
     assert prekeys.kem_prekey_message(2, 5, N) == b"kurir/prekey-kem/1\0\2\0\0\0\5" + N
-    assert charge.lane_message(business, N, 5) == b"kurir/lane/1\0" + B + N + five
+    assert lane.lane_message(business, N, 5) == b"kurir/lane/1\0" + B + N + five
     card = hashlib.sha256(b"kurir/rate-card-hash/1\0body").digest()
     assert ratecard.rate_card_hash(b"body") == card
     assert ratecard.rate_card_message(relay, b"body") == b"kurir/rate-card/1\0" + R + card

@@ -18,22 +18,11 @@ from typing import Any, TypeVar
 from nacl import bindings
 from websockets.asyncio.client import ClientConnection, connect
 
-from kurir_billing.charge import (
-    Charge,
-    Lane,
-    Line,
-    Receipt,
-    Refusal,
-    charge_hash,
-    charge_message,
-    lane_message,
-    lock_of,
-    open_receipt,
-    open_refusal,
-    packed,
-)
+from kurir_billing.answers import Receipt, Refusal, open_receipt, open_refusal
+from kurir_billing.charge import Charge, Line, charge_hash, charge_message, lock_of, packed
 from kurir_billing.grant import Grant, grant_message
 from kurir_billing.kinds import Category, Class, GrantKind
+from kurir_billing.lane import Lane, lane_message
 from kurir_billing.ratecard import bundled, canonical, rate_card_hash
 from kurir_wire.beacons import Beacon
 from kurir_wire.cards import (
@@ -260,6 +249,9 @@ class Shop:
             self.lane,
             self.seq if seq is None else seq,
             grant,
+            None,
+            NO_HASH,
+            None,
             bytes(64),
         )
         private = draft.private_hash(self.relay_id, box.id, envelope, text, 24)

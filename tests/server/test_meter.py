@@ -7,12 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from kurir_billing.charge import Charge, Lane, Line, lane_message, packed
+from kurir_billing.charge import Charge, Line, packed
 from kurir_billing.kinds import Category, Class, RefusalCode
+from kurir_billing.lane import Lane, lane_message
 from kurir_wire import codes
 from kurir_wire.entries import Result, Submission
 from kurir_wire.gates import OPEN_GATE
-from kurir_wire.ids import DAY, HOUR, MINUTE, NO_HASH
+from kurir_wire.ids import DAY, HOUR, MINUTE
 from tests.server.helpers import CARD_HASH, Box, Key, Shop, Signed, receipt_of, refusal_of
 from tests.server.rig import START, Rig
 
@@ -47,10 +48,10 @@ def test_free_inside_the_window_and_charged_exactly_from_its_end(rig: Rig) -> No
     signed = rig.charge(shop, box, opening, free, grant)
     receipt = receipt_of(rig.submit(signed.submission)[0])
     receipt.verify(rig.keys.cert.receipt_pk)
-    assert (receipt.charge, receipt.accepted_at, receipt.pass_hash) == (
+    assert (receipt.charge, receipt.accepted_at, receipt.earned) == (
         signed.hash,
         rig.now,
-        NO_HASH,
+        None,
     )
     wrong = rig.charge(shop, box, opening, late, grant)
     (result,) = rig.submit(wrong.submission)

@@ -25,7 +25,7 @@ from cryptography.x509.oid import NameOID
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
 
-from kurir_billing.charge import open_receipt
+from kurir_billing.answers import open_receipt
 from kurir_billing.kinds import RefusalCode
 from kurir_billing.ratecard import bundled, canonical, open_rate_card, rate_card_hash
 from kurir_server.limits import MAX_UNACKED

@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from kurir_billing.charge import open_refusal
+from kurir_billing.answers import open_refusal
 from kurir_client.cli.output import Output, clock_time, kind_of, trust_of
 from kurir_client.cli.session import Options, new_passphrase, pass_options, run
 from kurir_client.errors import (
