@@ -7,7 +7,6 @@ A decoder in this package raises :class:`MalformedError` and nothing else, whate
 
 from __future__ import annotations
 
-import functools
 from typing import Any, NoReturn, TypeVar
 
 import msgpack
@@ -93,9 +92,11 @@ def validate(value: Any, type_: type[T]) -> T:
         raise MalformedError("an unknown value" if text.startswith("Invalid") else text) from error
 
 
-@functools.cache
 def _decoder(type_: Any) -> msgspec.msgpack.Decoder[Any]:
-    return msgspec.msgpack.Decoder(type_)
+    decoder = _decoders.get(type_)
+    if decoder is None:
+        decoder = _decoders[type_] = msgspec.msgpack.Decoder(type_)
+    return decoder
 
 
 def _no_extension(code: int, data: bytes) -> NoReturn:
@@ -111,3 +112,4 @@ def _depth_exceeds(value: object, limit: int) -> bool:
 
 
 _encoder = msgspec.msgpack.Encoder()
+_decoders: dict[Any, msgspec.msgpack.Decoder[Any]] = {}
