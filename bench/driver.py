@@ -199,7 +199,7 @@ async def drain(pairs: list[Pair], load: Load) -> dict[str, Any]:
         pair.received = received
     await opened(pairs, reader=True)
     last[0] = time.monotonic()
-    while (rest := last[0] + QUIET_SECONDS - time.monotonic()) > 0:
+    while (rest := last[0] + QUIET_SECONDS - time.monotonic()) > 0:  # noqa: ASYNC110
         await asyncio.sleep(rest)
     # A server may have taken more than it could say; what counts is what it said.
     return {"received": [sorted(numbers) for numbers in found]}
