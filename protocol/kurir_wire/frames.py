@@ -354,6 +354,9 @@ _PUSH_NAMES: Final = _names(Push)
 
 
 def _decode(data: bytes, type_: type[FrameT], names: frozenset[str]) -> FrameT:
+    found = codec.at_once(data, type_)
+    if found is not None:
+        return found
     value = codec.decode(data)
     if isinstance(value, list) and value and isinstance(value[0], str) and value[0] not in names:
         raise UnknownFrameError("a frame of this name is not known here")

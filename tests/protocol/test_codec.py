@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import tracemalloc
+from collections.abc import Iterator
 from enum import StrEnum
-from typing import get_args
+from typing import Annotated, get_args, get_origin, get_type_hints
 
 import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from kurir_billing.answers import Receipt, Refusal
 from kurir_billing.charge import Charge, Line
@@ -219,26 +220,60 @@ def test_frame_size() -> None:
 
 
 def test_list_length() -> None:
-    assert codec.unpack(codec.pack([0] * MAX_ITEMS), list[int]) == [0] * MAX_ITEMS
+    assert codec.decode(codec.pack([0] * MAX_ITEMS)) == [0] * MAX_ITEMS
     with pytest.raises(MalformedError):
-        codec.unpack(codec.pack([0] * (MAX_ITEMS + 1)), list[int])
+        codec.decode(codec.pack([0] * (MAX_ITEMS + 1)))
     with pytest.raises(MalformedError):
-        codec.unpack(
-            codec.pack({str(n): 0 for n in range(MAX_ITEMS + 1)}),
-            dict[str, int],
-        )
+        codec.decode(codec.pack({str(n): 0 for n in range(MAX_ITEMS + 1)}))
+
+
+def lists_in(hint: object, limit: int | None = None) -> Iterator[int | None]:
+    """The limits of all lists within a type; ``None`` for one without."""
+    if get_origin(hint) is Annotated:
+        inner, *extras = get_args(hint)
+        limits = [extra.max_length for extra in extras if isinstance(extra, Meta)]
+        yield from lists_in(inner, next((found for found in limits if found is not None), None))
+        return
+    if get_origin(hint) is list:
+        yield limit
+    for part in get_args(hint):
+        yield from lists_in(part)
+
+
+@pytest.mark.parametrize("type_", STRUCTS)
+def test_every_list_has_a_limit_of_its_own(type_: type[Struct]) -> None:
+    # What is decoded at once is bounded by its type and by nothing else.
+    for name, hint in get_type_hints(type_, include_extras=True).items():
+        assert all(limit is not None and limit <= MAX_ITEMS for limit in lists_in(hint)), name
+        assert "dict" not in repr(hint), name
+        assert "Any" not in repr(hint), name
+
+
+@given(data=st.data())
+def test_at_once_accepts_nothing_else_than_in_two_steps(data: st.DataObject) -> None:
+    packed = bytearray(codec.pack(data.draw(any_of(data.draw(st.sampled_from(STRUCTS))))))
+    for _ in range(data.draw(st.integers(0, 3))):
+        place = data.draw(st.integers(0, len(packed) - 1))
+        packed[place] = data.draw(st.integers(0, 255))
+    changed = bytes(packed)
+    for type_ in (frames.Request, frames.Push, *STRUCTS):
+        found = codec.at_once(changed, type_)
+        if found is not None:
+            assert codec.validate(codec.decode(changed), type_) == found
 
 
 def test_depth() -> None:
     def nested(depth: int) -> bytes:
         return b"\x91" * (depth - 1) + b"\x90"
 
-    codec.unpack(nested(MAX_DEPTH), list)
+    codec.decode(nested(MAX_DEPTH))
     for depth in (MAX_DEPTH + 1, 600, 100_000):
         with pytest.raises(MalformedError):
-            codec.unpack(nested(depth), list)
+            codec.decode(nested(depth))
+        with pytest.raises(MalformedError):
+            codec.unpack(nested(depth), frames.Submit)
     with pytest.raises(MalformedError):
-        codec.unpack(b"\x81\xa1a" * MAX_DEPTH + b"\x90", dict)
+        codec.decode(b"\x81\xa1a" * MAX_DEPTH + b"\x90")
 
 
 def test_the_deepest_frame_fits() -> None:
