@@ -204,6 +204,17 @@ STRUCTURES: Final = (
         ),
     ),
     Group(
+        "Terms",
+        "the operator's word on how a business is billed",
+        (
+            _public("tariff", "Says by which rule; a relay cannot switch it silently.", _MADE, B),
+            _public("tier", "Says whether it is charged.", _MADE, B),
+            _public("starts", "Says how many customers it may start a day.", _MADE, A),
+            _public("issued", "The newest terms count.", _MADE, B),
+            _public("signature", "The operator says so.", _MADE, B),
+        ),
+    ),
+    Group(
         "Pass",
         "the relay's word that a conversation or an entry window is open",
         (
