@@ -176,6 +176,22 @@ REQUESTS: Final = (
             Field("new", B, "Says until when.", _PASSING, _NONE),
         ),
     ),
+    Group("terms", "asks for the operator's terms", (_n(),)),
+    Group(
+        "set_refused",
+        "says which categories a mailbox takes no more",
+        (
+            _n(),
+            Field("mailbox_id", A, "Says which mailbox.", _PASSING, "its reader is here"),
+            Field(
+                "categories",
+                A,
+                "The relay refuses marketing that nobody would read.",
+                _STORED,
+                "that this mailbox takes no marketing",
+            ),
+        ),
+    ),
 )
 
 REPLIES: Final = (
@@ -277,6 +293,16 @@ REPLIES: Final = (
         "consistency_is",
         "that the ledger only grew",
         (_n(), _own("proof", B, "Lists hashes of its tree.")),
+    ),
+    Group(
+        "terms_are",
+        "the operator's terms",
+        (
+            _n(),
+            _own("terms", B, "Packed Terms: a relay cannot switch the tariff silently."),
+            _own("starts_left", A, "Says how many more customers may be started."),
+            _own("tickets", B, "Packed Tickets: a grant of kind entry is shown with its own."),
+        ),
     ),
 )
 

@@ -12,6 +12,7 @@ from msgspec import Struct
 from kurir_billing.errors import EvidenceError
 from kurir_billing.grant import Grant
 from kurir_billing.kinds import GrantKind
+from kurir_wire.codec import pack, unpack
 from kurir_wire.errors import SignatureError
 from kurir_wire.ids import (
     DAY,
@@ -64,6 +65,16 @@ def ticket_message(
 ) -> bytes:
     """What the operator signs."""
     return message_to_sign("ticket", relay_id, business_id, entry_id, u64(not_after))
+
+
+def open_ticket(data: bytes) -> Ticket:
+    """:raises MalformedError: not an entry ticket"""
+    return unpack(data, Ticket, limit=2_048)
+
+
+def packed_ticket(ticket: Ticket) -> bytes:
+    """The transmitted form."""
+    return pack(ticket)
 
 
 def check_entry(

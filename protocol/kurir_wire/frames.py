@@ -5,9 +5,9 @@ reply repeats. Lists go both ways, so that one frame and one commit serve many e
 
 Client to relay: beacon, create, open, delete, submit, ack, put_card, get_card, register,
 put_prekeys, get_business, prove, rate_card, settlements, invoice, checkpoint, inclusion,
-consistency.
+consistency, terms, set_refused.
 Relay to client: welcome, results, error, deliver, beacon_is, card_is, business_is, rate_card_is,
-settlements_are, invoice_is, checkpoint_is, inclusion_is, consistency_is.
+settlements_are, invoice_is, checkpoint_is, inclusion_is, consistency_is, terms_are.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ from kurir_wire.errors import UnknownFrameError
 from kurir_wire.limits import (
     MAX_ITEMS,
     MAX_PREKEYS,
+    MAX_TICKETS,
 )
-from kurir_wire.prekeys import U32, U63, Bytes32, Bytes64, EcPreKey, KemPreKey
+from kurir_wire.prekeys import U8, U32, U63, Bytes32, Bytes64, EcPreKey, KemPreKey
 from kurir_wire.relaycert import RelayCert
 
 FrameT = TypeVar("FrameT")
@@ -188,6 +189,21 @@ class GetConsistency(_Frame, frozen=True, tag="consistency"):
     new: U63
 
 
+class GetTerms(_Frame, frozen=True, tag="terms"):
+    """The operator's terms for the proved business, what is left of them, its entry tickets."""
+
+    n: U32
+
+
+class SetRefused(_Frame, frozen=True, tag="set_refused"):
+    """The categories that a mailbox takes no more, of those that this connection has opened. Bit
+    ``1 << category`` stands for a category; only marketing can be refused, 0 takes all."""
+
+    n: U32
+    mailbox_id: Bytes32
+    categories: U8
+
+
 # Replies and pushes
 
 
@@ -288,6 +304,17 @@ class ConsistencyIs(_Frame, frozen=True, tag="consistency_is"):
     proof: Proof
 
 
+class TermsAre(_Frame, frozen=True, tag="terms_are"):
+    """Reply to terms: packed ``kurir_billing.terms.Terms``, missing before the operator approved
+    the business; how many more customers may be started within these 24 hours (missing: any
+    number); packed ``kurir_billing.ticket.Ticket``, those that hold."""
+
+    n: U32
+    terms: Small | None
+    starts_left: U32 | None
+    tickets: Annotated[list[Small], Meta(max_length=MAX_TICKETS)]
+
+
 Request: TypeAlias = (
     GetBeacon
     | Create
@@ -307,6 +334,8 @@ Request: TypeAlias = (
     | GetCheckpoint
     | GetInclusion
     | GetConsistency
+    | GetTerms
+    | SetRefused
 )
 """What a client may send."""
 
@@ -324,6 +353,7 @@ Push: TypeAlias = (
     | CheckpointIs
     | InclusionIs
     | ConsistencyIs
+    | TermsAre
 )
 """What a relay may send."""
 

@@ -24,6 +24,8 @@ MAX_CARD: Final = 16_384
 """Bytes of a card: one with a 1,568-byte KEM prekey and a 1,216-byte envelope key is 4 KiB."""
 MAX_PREKEYS: Final = 100
 """One-time prekeys of each kind kept for a business: 160 KiB at most."""
+MAX_TICKETS: Final = 64
+"""Entry tickets of a business that hold at one time: an ad or link each."""
 MAX_NAME: Final = 64
 """Characters of a display or legal name."""
 MAX_LIFE_HOURS: Final = 720

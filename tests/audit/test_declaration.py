@@ -17,6 +17,8 @@ import kurir_billing.charge
 import kurir_billing.invoice
 import kurir_billing.lane
 import kurir_billing.leaf
+import kurir_billing.terms
+import kurir_billing.ticket
 import kurir_wire.cards
 from kurir_audit import inventory
 from kurir_audit.declaration import Group, Purpose
@@ -37,6 +39,8 @@ PACKED = (
     kurir_billing.answers.Refusal,
     kurir_billing.lane.Lane,
     kurir_billing.leaf.Leaf,
+    kurir_billing.terms.Terms,
+    kurir_billing.ticket.Ticket,
     kurir_billing.invoice.InvoiceHead,
     kurir_wire.cards.Signed,
     kurir_wire.cards.BusinessCard,
