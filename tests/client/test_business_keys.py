@@ -552,7 +552,7 @@ async def test_charged_bytes_stay_as_they_were_signed(world: World) -> None:
         world.customer.wire_outgoing(row.n, row.wire, row.wired_at, bytes(32))
         world.customer.set_contact(contact.id, wants_session=True)
     await world.renew()
-    now = world.customer.outgoing(10)
+    now = world.customer.outgoing(10, world.pair.clock.now)
     assert [item.wire is None for item in now] == [True, False]
 
 

@@ -9,11 +9,12 @@ from kurir_billing import charge as charges
 from kurir_billing.charge import Charge, open_charge
 from kurir_billing.kinds import Class, RefusalCode
 from kurir_client import outbox
-from kurir_client.cli import people
+from kurir_client.cli import sending
 from kurir_client.cli.output import Output
 from kurir_client.errors import RefusedError
 from kurir_client.messenger import Messenger
 from kurir_client.outbox import Ready
+from kurir_client.pause import PACE, Pause
 from kurir_client.profile import Profile
 from kurir_client.schema import Contact, Kind, Status
 from kurir_wire import codes
@@ -112,7 +113,7 @@ def test_a_full_mailbox_waits_and_a_vanished_one_is_told(pair: Pair) -> None:
     inner_id = say(pair, pair.alice, to_bob, "hello")
     (ready,) = pair.prepare(pair.alice)
     full = Result(codes.FULL, "the mailbox is full", retry_after=9)
-    assert outbox.answered(pair.alice, ready, full, pair.relay.cert) == outbox.Pause(9, codes.FULL)
+    assert outbox.answered(pair.alice, ready, full, pair.relay.cert) == Pause(9, codes.FULL)
     assert status(pair.alice, inner_id) is Status.QUEUED
     gone = Result(codes.NO_MAILBOX, "there is no such mailbox")
     outbox.answered(pair.alice, ready, gone, pair.relay.cert)
@@ -230,9 +231,8 @@ def test_too_fast_is_signed_anew_later(pair: Pair) -> None:
     inner_id = say(pair, pair.bob, siti, "welcome")
     (ready,) = pair.prepare(pair.bob)
     answer = refusal(pair, ready, RefusalCode.PAIR_RATE, None)
-    assert outbox.answered(pair.bob, ready, answer, pair.relay.cert) == outbox.Pause(
-        outbox.PACE, codes.RATE
-    )
+    pause = outbox.answered(pair.bob, ready, answer, pair.relay.cert)
+    assert pause == Pause(PACE, codes.RATE, RefusalCode.PAIR_RATE)
     assert status(pair.bob, inner_id) is Status.QUEUED
     (again,) = pair.prepare(pair.bob)
     assert again.submission.charge != ready.submission.charge
@@ -278,9 +278,9 @@ def test_a_refusal_by_the_relay_ends_the_command_as_one(
         answer = refusal(pair, ready, RefusalCode.OUTSIDE_WINDOW, RATE_ID)
         outbox.answered(pair.bob, ready, answer, pair.relay.cert)
 
-    monkeypatch.setattr(people, "_flush", flush)
+    monkeypatch.setattr(sending, "flush", flush)
     with pytest.raises(RefusedError) as caught:
-        people.deliver_now(
+        sending.deliver_now(
             Output(as_json=True, ascii_only=False), Messenger(pair.bob), siti, inner_id
         )
     assert (caught.value.code, caught.value.quote_micro_usd) == (131_047, RATE_ID)
