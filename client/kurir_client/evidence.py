@@ -37,6 +37,11 @@ class Shown:
         """What the charge names, or zeros."""
         return pass_hash(self.held)
 
+    def has_ended(self, now: int) -> bool:
+        """Whether some of it, chosen for an earlier time, does not hold any more."""
+        dated = (item for item in (self.grant, self.held) if item is not None)
+        return any(not item.is_open(now) for item in dated)
+
     def facts(self, market: str, category: Category) -> Facts:
         """What the price follows from."""
         kind = None if self.held is None else pass_kind(self.held)

@@ -173,7 +173,7 @@ def to_sign(
         return line, shown
     if quote == line:
         return quote, shown
-    return quote, _why_quoted(store, contact, terms, evidence, quote, line, now)
+    return quote, _why_quoted(store, contact, terms, evidence, category, quote, line, now)
 
 
 def _why_quoted(
@@ -181,6 +181,7 @@ def _why_quoted(
     contact: Contact,
     terms: Terms,
     evidence: Evidence,
+    category: Category,
     quote: Line,
     ours: Line | RefusalCode,
     now: int,
@@ -189,17 +190,18 @@ def _why_quoted(
     could be overcharged without proof.
 
     Two clocks may differ by a little where a window or a pass ends: the relay may see it shut when
-    we do not yet, or still open. But what opened just now is open for both.
+    we do not yet, or still open when we do not any more. But what has begun here has begun there.
 
     :raises RefusedError: another line is due
     """
-    for at in (now + CLOCK_SKEW, now - CLOCK_SKEW):
-        shown = evidence.to_show(terms, at)
-        if quote != _line(store, contact, terms, Category(quote.category), shown):
-            continue
+    late = evidence.to_show(terms, now + CLOCK_SKEW)
+    if quote == _line(store, contact, terms, category, late):
+        return late
+    early = evidence.to_show(terms, now - CLOCK_SKEW)
+    if quote == _line(store, contact, terms, category, early) and early.has_ended(now):
         is_dearer = isinstance(ours, Line) and cost(store, quote) > cost(store, ours)
-        if at > now or not is_dearer:
-            return shown
+        if not is_dearer:
+            return early
     raise _not_due(terms, evidence, quote, now)
 
 
