@@ -39,6 +39,10 @@ class Lane(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     def verify(self, now: int) -> None:
         """:raises EvidenceError: not enrolled by its root key, or no longer valid"""
         self.check_signature()
+        self.check_time(now)
+
+    def check_time(self, now: int) -> None:
+        """:raises EvidenceError: no longer valid"""
         if now >= self.not_after:
             raise EvidenceError("the lane key has expired; enrol a new one")
 

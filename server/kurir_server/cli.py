@@ -17,9 +17,10 @@ from typing import Any, Final, NoReturn, ParamSpec, TextIO
 import click
 import msgspec
 
-from kurir_billing.tariffs import DEFAULT_TARIFF
-from kurir_server import admin, export, keyfiles
+from kurir_billing.tariffs import TARIFFS
+from kurir_server import admin, export, keyfiles, tickets
 from kurir_server.errors import RelayError
+from kurir_server.limits import TICKET_DAYS
 from kurir_server.log import Level, Log
 from kurir_wire.errors import LinkError
 from kurir_wire.ids import BusinessId
@@ -224,7 +225,17 @@ def business_show(db: Path, as_json: bool, business_id: BusinessId) -> None:
 @_ID
 @click.option("--tier", type=click.Choice(list(admin.TIERS)), required=True)
 @click.option("--legal-name", required=True, help="What customers see in the badge.")
-@click.option("--tariff", type=click.Choice(admin.METERED), default=DEFAULT_TARIFF)
+@click.option(
+    "--tariff",
+    type=click.Choice(list(TARIFFS)),
+    help="How it is charged.  [default: as before; reply-2018 at first]",
+)
+@click.option(
+    "--starts",
+    type=click.Choice(list(admin.STARTS)),
+    help="How many customers it may write to outside of their window within 24 hours.  "
+    "[default: as before; 250 at first]",
+)
 @_reporting
 def business_approve(
     db: Path,
@@ -233,12 +244,51 @@ def business_approve(
     business_id: BusinessId,
     tier: str,
     legal_name: str,
-    tariff: str,
+    tariff: str | None,
+    starts: str | None,
 ) -> None:
-    """Grant tier, tariff and badge for a year."""
+    """Grant tier, tariff and badge for a year, and sign terms that say so."""
     loaded = keyfiles.load(_folder(db, keys))
-    view = admin.approve(db, loaded, business_id, tier, legal_name, tariff, _now())
+    view = admin.approve(db, loaded, business_id, tier, legal_name, tariff, starts, _now())
     _print(_business_facts(view), as_json)
+
+
+@business.command("ticket")
+@_DB
+@_KEYS
+@_JSON
+@_ID
+@click.option(
+    "--days",
+    type=click.IntRange(1, TICKET_DAYS),
+    required=True,
+    help="For how long customers may come by it.",
+)
+@click.option(
+    "--relay", required=True, metavar="HOST[:PORT]", help="Where customers reach this relay."
+)
+@_reporting
+def business_ticket(
+    db: Path,
+    keys: Path | None,
+    as_json: bool,
+    business_id: BusinessId,
+    days: int,
+    relay: str,
+) -> None:
+    """Sign an entry ticket and print its link, for an ad or a page of the business.
+
+    Who comes by the link may be answered free of charge for 72 hours. The business gets the ticket
+    from the relay.
+    """
+    loaded = keyfiles.load(_folder(db, keys))
+    made = tickets.give(db, loaded, business_id, days, relay, _now())
+    facts = {
+        "link": str(made.link),
+        "entry_id": made.entry_id.hex(),
+        "until": _date(made.not_after),
+    }
+    _print(facts, as_json)
 
 
 @business.command("revoke")
@@ -330,6 +380,7 @@ def _business_facts(view: admin.BusinessView) -> dict[str, str | int | None]:
         "legal_name": view.legal_name,
         "tier": view.tier,
         "tariff": view.tariff,
+        "starts": view.starts,
         "card_version": view.version,
         "card_until": _date(view.expires),
         "badge_until": _date(view.badge_not_after) if view.badge_not_after else None,

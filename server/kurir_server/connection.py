@@ -39,6 +39,7 @@ from kurir_wire.frames import (
     Register,
     Request,
     Results,
+    SetRefused,
     Submit,
     Welcome,
     decode_request,
@@ -142,6 +143,14 @@ class Connection:
                     return
                 self._command(
                     n, 1, lambda rows, moment: [relay.put_card(rows, moment, row, card)], len(card)
+                )
+            case SetRefused(n, mailbox_id, categories):
+                mine = self._opened.get(mailbox_id)
+                if mine is None:
+                    self._results(n, [NOT_AUTHORISED])
+                    return
+                self._command(
+                    n, 1, lambda rows, moment: [relay.set_refused(rows, mine, categories)]
                 )
             case Register(n):
                 slow = self._services.hub.create_rate.take(self._network, moment.tick)

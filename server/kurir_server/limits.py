@@ -90,7 +90,15 @@ ACCEPTED_SECOND_KEPT: Final = 3_000
 """Seconds for which the second of acceptance is kept, to repeat a receipt exactly; housekeeping
 runs every minute, so it is gone well within the hour."""
 GRANT_CACHE: Final = 10_000
-"""Checked grants remembered, so that each signature is verified once (84 µs)."""
+"""Checked grants remembered, so that each signature is verified once (84 µs); as many entries."""
+LANE_CACHE: Final = 1_000
+"""Checked lane certificates remembered: each business has a few."""
+LIST_CACHE: Final = 1_000
+"""Checked signatures over lists of charges remembered: a list usually comes in one frame."""
+SMALL_CUSTOMERS: Final = 256
+"""Customers to whom one ``small`` business writes within 24 hours, answers included."""
+FIRST_STARTS: Final = 250
+"""Starts within 24 hours that a business begins with, unless the operator allows more."""
 
 # Requests about businesses
 
@@ -98,8 +106,8 @@ PAGE_LEAVES: Final = 256
 """Leaves of one ``settlements_are``: about 160 KiB."""
 
 LEDGER_RATE: Final = Rate(per_second=10.0, burst=100)
-"""``checkpoint`` and ``consistency`` from one connection: anyone may ask, and a proof takes a few
-milliseconds."""
+"""``checkpoint``, ``consistency`` and ``terms`` from one connection: anyone may ask, and a proof or
+a count takes a few milliseconds."""
 
 # Writer and housekeeping
 
@@ -125,3 +133,5 @@ CERT_DAYS: Final = 365
 """A certificate of the working keys holds for a year; ``kurir-relay renew`` writes a new one."""
 BADGE_DAYS: Final = 365
 """A badge holds for a year; approving again renews it."""
+TICKET_DAYS: Final = 365
+"""An entry ticket holds for a year at most."""

@@ -23,13 +23,14 @@ from kurir_wire.frames import (
     GetInvoice,
     GetRateCard,
     GetSettlements,
+    GetTerms,
     Push,
 )
 from kurir_wire.ids import MINUTE, BusinessId, Hash, MailboxId
 
 NOT_PROVED: Final = Result(codes.NOT_AUTHORISED, "this connection has not proved to be a business")
 
-OfBusiness: TypeAlias = GetSettlements | GetInvoice | GetInclusion
+OfBusiness: TypeAlias = GetSettlements | GetInvoice | GetInclusion | GetTerms
 """Only the business itself may ask."""
 Question: TypeAlias = (
     OfBusiness | GetBeacon | GetCard | GetBusiness | GetRateCard | GetCheckpoint | GetConsistency
@@ -38,6 +39,7 @@ RATES: Final[dict[type[Question], Rate]] = {
     GetBusiness: DIRECTORY_RATE,
     GetCheckpoint: LEDGER_RATE,
     GetConsistency: LEDGER_RATE,
+    GetTerms: LEDGER_RATE,
 }
 """What one connection may ask how often."""
 
@@ -81,6 +83,8 @@ def _of_business(services: Services, question: OfBusiness, business_id: Business
             return lambda rows, moment: registry.invoice(rows, moment, business_id, n, month)
         case GetInclusion():
             return lambda rows, moment: ledger.inclusion(rows, moment, business_id, question)
+        case GetTerms(n):
+            return lambda rows, moment: registry.terms(rows, moment, business_id, n)
 
 
 def _card(services: Services, rows: Rows, moment: Moment, question: GetCard) -> Push | Result:

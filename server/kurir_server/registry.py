@@ -13,11 +13,16 @@ from kurir_billing.lane import open_lane
 from kurir_billing.leaf import open_leaf
 from kurir_billing.ratecard import parse
 from kurir_billing.tariffs import DEFAULT_TARIFF
+from kurir_billing.terms import Terms, packed_terms
+from kurir_billing.ticket import Ticket, packed_ticket
+from kurir_billing.total import DAYS_BEFORE, openers
+from kurir_billing.windows import WINDOW
 from kurir_server.keys import RelayKeys
 from kurir_server.limits import MAX_BUCKETS, ONE_TIME_RATE, PAGE_LEAVES
 from kurir_server.rates import Buckets
 from kurir_server.relay import Relay
 from kurir_server.rows import Business, Moment, PreKeyKind, Rows
+from kurir_server.starts import starts_left
 from kurir_wire import codes
 from kurir_wire.cards import TIER_NONE, Badge, BusinessCard, Signed, open_business_card
 from kurir_wire.codec import pack, unpack
@@ -31,10 +36,11 @@ from kurir_wire.frames import (
     RateCardIs,
     Register,
     SettlementsAre,
+    TermsAre,
 )
 from kurir_wire.gates import OPEN_GATE
 from kurir_wire.ids import DAY, BusinessId, Hash
-from kurir_wire.limits import MAX_PREKEYS, MAX_TEXT_DETAIL
+from kurir_wire.limits import MAX_PREKEYS, MAX_TEXT_DETAIL, MAX_TICKETS
 from kurir_wire.prekeys import PREKEY_ONE_TIME, EcPreKey, KemPreKey
 from kurir_wire.proofs import prove_message
 from kurir_wire.signing import verify
@@ -189,6 +195,25 @@ class Registry:
             return Result(codes.NOT_FOUND, "there is no such rate card")
         return RateCardIs(n, stored.card)
 
+    def terms(
+        self, rows: Rows, moment: Moment, business_id: BusinessId, n: int
+    ) -> TermsAre | Result:
+        """The operator's terms for a business, what is left of them, and its entry tickets: those
+        under which a customer came so late as a day ago, who may still be answered."""
+        business = rows.business(business_id)
+        if business is None:
+            return Result(codes.NOT_FOUND, "this business is not registered here")
+        tickets = rows.tickets(business_id, moment.now - WINDOW)[:MAX_TICKETS]
+        return TermsAre(
+            n,
+            _terms_of(business),
+            starts_left(rows, moment.now, business),
+            [
+                packed_ticket(Ticket(ticket.entry_id, ticket.not_after, ticket.signature))
+                for ticket in tickets
+            ],
+        )
+
     def settlements(
         self, rows: Rows, moment: Moment, business_id: BusinessId, request: GetSettlements
     ) -> SettlementsAre | Result:
@@ -215,7 +240,9 @@ class Registry:
         cards = {
             stored.hash: parse(unpack(stored.card, Signed).body) for stored in rows.rate_cards()
         }
-        head = head_for(business_id, month, through, leaves, self._keys.relay_id, cards)
+        earlier = rows.leaves_of_days(business_id, first - DAYS_BEFORE, first - 1)
+        charged = frozenset(openers(map(open_leaf, earlier), self._keys.relay_id))
+        head = head_for(business_id, month, through, leaves, self._keys.relay_id, cards, charged)
         return InvoiceIs(n, packed_head(self._keys.invoice(head)))
 
 
@@ -245,6 +272,20 @@ def _badge_of(business: Business, now: int) -> Badge | None:
         return None
     return Badge(
         business.tier, business.legal_name, business.badge_not_after, business.badge_signature
+    )
+
+
+def _terms_of(business: Business) -> bytes | None:
+    if business.terms_issued is None or business.terms_signature is None:
+        return None
+    return packed_terms(
+        Terms(
+            business.tariff,
+            business.tier,
+            business.starts,
+            business.terms_issued,
+            business.terms_signature,
+        )
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kurir_billing.charge import open_charge
+from kurir_billing.kinds import Category
 from kurir_server.keys import RelayKeys
 from kurir_server.limits import (
     BORN_HOUR_SLACK,
@@ -357,6 +358,19 @@ class Relay:
             return NO_MAILBOX
         card = rows.card(mailbox.row, moment.now // HOUR)
         return card or Result(codes.NOT_FOUND, "no card waits with this mailbox")
+
+    # What a mailbox takes
+
+    def set_refused(self, rows: Rows, row: int, categories: int) -> Result | None:
+        """Note which categories a mailbox takes no more, of those that the connection has opened.
+        Only marketing can be refused: the rest answers what the customer asked for, and who wants
+        none of it deletes the mailbox."""
+        if categories & ~(1 << Category.MARKETING):
+            return Result(codes.MALFORMED, "only marketing can be refused")
+        if rows.mailbox_at(row) is None:
+            return NO_MAILBOX
+        rows.set_refused(row, categories)
+        return None
 
     def _keep(self, rows: Rows, moment: Moment, mailbox: Mailbox) -> None:
         """The mailbox was read today; whole days only, and at most one write a day."""

@@ -28,7 +28,8 @@ class Mailbox:
 
     ``row`` random, ``next_n`` number of the next envelope, ``depth`` and ``size`` what waits
     (envelopes, bytes), ``debt`` metered envelopes read without settlement, ``handed_n`` number of
-    the last metered envelope handed over, ``keep_until`` hour after which it goes.
+    the last metered envelope handed over, ``keep_until`` hour after which it goes, ``refused``
+    categories that it takes no more, as ``SetRefused`` has them.
     """
 
     row: int
@@ -41,6 +42,7 @@ class Mailbox:
     debt: int
     handed_n: int
     keep_until: int
+    refused: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,10 @@ class StoredCharge:
 
 @dataclass(frozen=True, slots=True)
 class Business:
-    """A registered business. Tier, tariff and badge come from the operator."""
+    """A registered business. Tier, tariff, badge and terms come from the operator.
+
+    ``starts``: as in ``kurir_billing.terms.Terms``, ``None`` for no limit.
+    """
 
     id: BusinessId
     version: int
@@ -94,6 +99,32 @@ class Business:
     legal_name: str | None
     badge_not_after: int | None
     badge_signature: bytes | None
+    starts: int | None
+    terms_issued: int | None
+    terms_signature: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """What an operator decided about a business, and signed."""
+
+    tier: int
+    tariff: str
+    starts: int | None
+    legal_name: str
+    badge_not_after: int
+    badge_signature: bytes
+    terms_issued: int
+    terms_signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTicket:
+    """An entry ticket as the operator signed it. ``not_after`` in seconds."""
+
+    entry_id: bytes
+    not_after: int
+    signature: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +161,9 @@ class Swept(Enum):
     USED = ("used_envelopes", "tag", "until_day")
     LANES = ("lanes", "lane_pk", "until_day")
     SECONDS = ("accepted_seconds", "charge", "second")
+    MARKS = ("marks", "tag", "until_hour")
+    STARTS = ("starts", "tag", "until_hour")
+    TICKETS = ("tickets", "entry_id", "not_after")
 
 
 class Rows(Protocol):
@@ -155,6 +189,8 @@ class Rows(Protocol):
     def put_counters(self, mailbox: Mailbox) -> None: ...
 
     def keep_mailbox(self, row: int, keep_until: int) -> None: ...
+
+    def set_refused(self, row: int, categories: int) -> None: ...
 
     def delete_mailbox(self, row: int) -> None:
         """With its envelopes and its card; charges that wait in it can no longer settle."""
@@ -209,15 +245,15 @@ class Rows(Protocol):
         """New, with a tariff to begin with; or a newer card, where what the operator decided
         stays."""
 
-    def put_badge(
-        self,
-        business_id: BusinessId,
-        tier: int,
-        tariff: str,
-        legal_name: str | None,
-        not_after: int | None,
-        signature: bytes | None,
-    ) -> None: ...
+    def approve(self, business_id: BusinessId, approval: Approval) -> None: ...
+
+    def revoke(self, business_id: BusinessId) -> None:
+        """Take tier, badge and terms away; the tariff stays."""
+
+    def add_ticket(self, business_id: BusinessId, ticket: StoredTicket) -> None: ...
+
+    def tickets(self, business_id: BusinessId, now: int) -> list[StoredTicket]:
+        """Those that end after ``now``, the one that lasts longest first."""
 
     def prekey(self, business_id: BusinessId, kind: PreKeyKind, key_id: int) -> bytes | None: ...
 
@@ -254,6 +290,22 @@ class Rows(Protocol):
     def lane_seq(self, lane_pk: bytes) -> int | None: ...
 
     def set_lane_seq(self, lane_pk: bytes, seq: int, until_day: int) -> None: ...
+
+    def mark(self, tag: bytes) -> bytes | None:
+        """The sealed pass of a mark."""
+
+    def put_mark(self, tag: bytes, until_hour: int, sealed: bytes) -> None:
+        """In place of an earlier one."""
+
+    def is_started(self, tag: bytes, hour: int) -> bool:
+        """Whether a start counts that ends after ``hour``."""
+
+    def add_start(self, business_id: BusinessId, tag: bytes, until_hour: int) -> None:
+        """In place of one that has ended."""
+
+    def starts(self, business_id: BusinessId, hour: int) -> tuple[int, int]:
+        """How many starts of a business end after ``hour``, and the first hour in which one of them
+        ends (0 if there is none)."""
 
     def add_leaf(self, business_id: BusinessId, day: int, charge: Hash, leaf: bytes) -> None: ...
 

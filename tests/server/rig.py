@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from kurir_billing.charge import Line
 from kurir_billing.grant import Grant
@@ -26,7 +26,7 @@ from kurir_server.work import Failed, Output
 from kurir_wire.beacons import Beacon
 from kurir_wire.entries import Ack, Delivery, Result, Submission
 from kurir_wire.frames import Push, Register, Request, decode_push, encode
-from kurir_wire.ids import MINUTE
+from kurir_wire.ids import DAY, MINUTE
 from tests.server.helpers import Box, Shop, Signed
 
 T = TypeVar("T")
@@ -79,23 +79,32 @@ class Rig:
         self.make(box)
         return box
 
-    def shop(self, tier: str | None = "platform", tariff: str = "reply-2018") -> Shop:
+    def shop(
+        self, tier: str | None = "platform", tariff: str = "reply-2018", starts: int | None = None
+    ) -> Shop:
         shop = Shop(self.keys.relay_id, self.now)
         request = Register(1, shop.card(), shop.address.new(self.nonce))
         done = self.run(lambda rows: self.registry.register(rows, self.moment, self.nonce, request))
         assert done is None, done
         if tier is not None:
-            self.approve(shop, tier, tariff)
+            self.approve(shop, tier, tariff, starts)
         return shop
 
-    def approve(self, shop: Shop, tier: str, tariff: str = "reply-2018") -> None:
-        number = admin.TIERS[tier]
-        badge = self.keys.badge(shop.id, number, "PT Metro Bus", self.now + 86_400)
-        self.run(
-            lambda rows: rows.put_badge(
-                shop.id, number, tariff, "PT Metro Bus", badge.not_after, badge.signature
+    def approve(
+        self, shop: Shop, tier: str, tariff: str = "reply-2018", starts: int | None = None
+    ) -> None:
+        def work(rows: Rows) -> None:
+            before = rows.business(shop.id)
+            assert before is not None
+            number, name = admin.TIERS[tier], "PT Metro Bus"
+            done = admin.approval(self.keys, before, number, tariff, starts, name, self.now)
+            badge = self.keys.badge(shop.id, number, name, self.now + DAY)
+            rows.approve(
+                shop.id,
+                replace(done, badge_not_after=badge.not_after, badge_signature=badge.signature),
             )
-        )
+
+        self.run(work)
 
     def customer(self, shop: Shop, market: str = "ID") -> tuple[Box, bytes]:
         """A mailbox into which a business pays, opened once as a client does."""
@@ -109,9 +118,16 @@ class Rig:
         return self.run(lambda rows: self.relay.submit(rows, self.moment, submissions)).results
 
     def charge(
-        self, shop: Shop, box: Box, opening: bytes, line: Line, grant: Grant | None = None
+        self,
+        shop: Shop,
+        box: Box,
+        opening: bytes,
+        line: Line,
+        grant: Grant | None = None,
+        **evidence: Any,
     ) -> Signed:
-        return shop.sign(box, opening, line, self.beacon, grant)
+        """:param evidence: see :meth:`Shop.draft`"""
+        return shop.sign(box, opening, line, self.beacon, grant, **evidence)
 
     def row(self, box: Box) -> int:
         mailbox = self.run(lambda rows: rows.mailbox(box.id))

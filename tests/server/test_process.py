@@ -542,7 +542,7 @@ async def test_commands_while_the_relay_runs(relay: RelayProcess, tmp_path: Path
             ("business", "approve", name, "--tier", "small", "--legal-name", "a\nb"),
             (
                 *("business", "approve", name, "--tier", "platform", "--legal-name", "x"),
-                *("--tariff", "message-2025"),
+                *("--tariff", "message-2024"),
             ),
             ("business", "approve", "00" * 32, "--tier", "small", "--legal-name", "x"),
             ("business", "approve", "nonsense", "--tier", "small", "--legal-name", "x"),

@@ -46,6 +46,7 @@ from kurir_wire.frames import (
     GetInvoice,
     GetRateCard,
     GetSettlements,
+    GetTerms,
     InvoiceIs,
     Open,
     Prove,
@@ -56,6 +57,7 @@ from kurir_wire.frames import (
     Register,
     Request,
     Results,
+    SetRefused,
     SettlementsAre,
     Submit,
 )
@@ -124,6 +126,8 @@ def one_of_each(rig: Rig, box: Box, shop: Shop) -> dict[type[object], Request]:
         GetCheckpoint(7),
         GetInclusion(7, 1, rig.now // DAY - 1, [bytes(32)]),
         GetConsistency(7, 1, 1),
+        GetTerms(7),
+        SetRefused(7, box.id, 0),
     ]
     return {type(request): request for request in found}
 
@@ -147,7 +151,14 @@ def test_a_fresh_connection_may_do_nothing_for_others(rig: Rig) -> None:
     refused = {
         kind for kind, one in requests.items() if code_of_any(rig, one) == codes.NOT_AUTHORISED
     }
-    assert refused == {Delete, Acks, PutCard, PutPreKeys, GetSettlements, GetInvoice, GetInclusion}
+    of_readers = {Delete, Acks, PutCard, SetRefused}
+    assert refused == of_readers | {
+        PutPreKeys,
+        GetSettlements,
+        GetInvoice,
+        GetInclusion,
+        GetTerms,
+    }
 
 
 def code_of_any(rig: Rig, request: Request) -> str:

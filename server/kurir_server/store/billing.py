@@ -1,4 +1,4 @@
-"""SQL for charges, lanes and leaves, and the sweep of rows that carry their own end."""
+"""SQL for charges, lanes, marks, starts, leaves, and the sweep of rows that carry their end."""
 
 from __future__ import annotations
 
@@ -63,6 +63,32 @@ class BillingRows:
 
     def set_lane_seq(self, lane_pk: bytes, seq: int, until_day: int) -> None:
         self._db.execute("INSERT OR REPLACE INTO lanes VALUES (?, ?, ?)", (lane_pk, until_day, seq))
+
+    def mark(self, tag: bytes) -> bytes | None:
+        found = self._db.execute("SELECT pass FROM marks WHERE tag = ?", (tag,)).fetchone()
+        return found[0] if found else None
+
+    def put_mark(self, tag: bytes, until_hour: int, sealed: bytes) -> None:
+        self._db.execute("INSERT OR REPLACE INTO marks VALUES (?, ?, ?)", (tag, until_hour, sealed))
+
+    def is_started(self, tag: bytes, hour: int) -> bool:
+        found = self._db.execute(
+            "SELECT 1 FROM starts WHERE tag = ? AND until_hour > ?", (tag, hour)
+        ).fetchone()
+        return found is not None
+
+    def add_start(self, business_id: BusinessId, tag: bytes, until_hour: int) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO starts VALUES (?, ?, ?)", (tag, business_id, until_hour)
+        )
+
+    def starts(self, business_id: BusinessId, hour: int) -> tuple[int, int]:
+        found = self._db.execute(
+            """SELECT count(*), coalesce(min(until_hour), 0) FROM starts
+            WHERE business = ? AND until_hour > ?""",
+            (business_id, hour),
+        ).fetchone()
+        return int(found[0]), int(found[1])
 
     def add_leaf(self, business_id: BusinessId, day: int, charge: Hash, leaf: bytes) -> None:
         self._db.execute("INSERT INTO leaves VALUES (?, ?, ?, ?)", (business_id, day, charge, leaf))

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 from kurir_server.rows import Aged, Mailbox, Taken, Waiting
 from kurir_wire.ids import EnvelopeId, Hash, MailboxId
 
-_MAILBOX = """SELECT row, id, read_pk, gate, next_n, depth, size, debt, handed_n, keep_until
-    FROM mailboxes WHERE """
+_MAILBOX = """SELECT row, id, read_pk, gate, next_n, depth, size, debt, handed_n, keep_until,
+    refused FROM mailboxes WHERE """
 
 
 class Cursor(Protocol):
@@ -51,7 +51,7 @@ class MailboxRows:
     ) -> None:
         # 62 random bits: the order of rows says nothing, and a collision is refused by the key.
         self._db.execute(
-            "INSERT INTO mailboxes VALUES (?, ?, ?, ?, 1, 0, 0, 0, 0, ?)",
+            "INSERT INTO mailboxes VALUES (?, ?, ?, ?, 1, 0, 0, 0, 0, ?, 0)",
             (secrets.randbits(62), mailbox_id, read_pk, gate, keep_until),
         )
 
@@ -71,6 +71,9 @@ class MailboxRows:
 
     def keep_mailbox(self, row: int, keep_until: int) -> None:
         self._db.execute("UPDATE mailboxes SET keep_until = ? WHERE row = ?", (keep_until, row))
+
+    def set_refused(self, row: int, categories: int) -> None:
+        self._db.execute("UPDATE mailboxes SET refused = ? WHERE row = ?", (categories, row))
 
     def delete_mailbox(self, row: int) -> None:
         self._db.execute(

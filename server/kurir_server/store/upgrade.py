@@ -7,7 +7,7 @@ import sqlite3
 from kurir_billing.leaf import open_leaf
 from kurir_billing.ledger import entry_hash
 from kurir_server.errors import DatabaseError
-from kurir_server.store.schema import LEDGER, SCHEMA_VERSION
+from kurir_server.store.schema import EVIDENCE, LEDGER, SCHEMA_VERSION
 from kurir_wire.errors import WireError
 from kurir_wire.ids import RelayId
 
@@ -25,8 +25,11 @@ def upgrade(connection: sqlite3.Connection) -> None:
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if version_of(connection) == 1:
+        version = version_of(connection)
+        if version == 1:
             _add_ledger(connection)
+        if version in (1, 2):
+            _add_evidence(connection)
             connection.execute(
                 "UPDATE meta SET value = ? WHERE key = 'schema_version'", (str(SCHEMA_VERSION),)
             )
@@ -52,6 +55,13 @@ def _add_ledger(connection: sqlite3.Connection) -> None:
             for day, leaf in connection.execute("SELECT settled_day, leaf FROM leaves")
         ),
     )
+
+
+def _add_evidence(connection: sqlite3.Connection) -> None:
+    """2 to 3: no window is remembered as open. Businesses go on as they were, without signed terms
+    and without a limit on starts, until the operator approves them again."""
+    for statement in EVIDENCE.split(";"):
+        connection.execute(statement)
 
 
 def _meta(connection: sqlite3.Connection, key: str) -> str | None:
