@@ -22,6 +22,7 @@ from kurir_client.store import Store
 from kurir_wire.cards import TIER_SMALL
 from kurir_wire.codec import pack, unpack
 from kurir_wire.ids import BusinessId, Hash, MailboxId, RelayId
+from kurir_wire.limits import CLOCK_SKEW
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,8 @@ class Shown:
 
     def has_ended(self, now: int) -> bool:
         """Whether some of it, chosen for an earlier time, does not hold any more."""
-        dated = (item for item in (self.grant, self.held) if item is not None)
-        return any(not item.is_open(now) for item in dated)
+        is_shut = self.grant is not None and now >= self.grant.closes_at
+        return is_shut or (self.held is not None and now >= self.held.until)
 
     def facts(self, market: str, category: Category) -> Facts:
         """What the price follows from."""
@@ -68,17 +69,17 @@ class Evidence:
     passes: dict[PassKind, Pass]
 
     def open_pass(self, kind: PassKind, now: int) -> Pass | None:
-        """The pass of a kind, while it holds."""
+        """The pass of a kind, until it ends: whoever has it knows that it has begun."""
         held = self.passes.get(kind)
-        return held if held is not None and held.is_open(now) else None
+        return held if held is not None and now < held.until else None
 
     def open_grant(self, now: int) -> Grant | None:
         """The grant with the latest window, while it is open."""
-        return self.permit if self.permit is not None and self.permit.is_open(now) else None
+        return self.permit if self.permit is not None and _is_open(self.permit, now) else None
 
     def open_entry(self, now: int) -> tuple[Grant, Entry] | None:
         """An entry grant that the relay may still take for the first answer."""
-        if self.entry_grant is None or self.entry is None or not self.entry_grant.is_open(now):
+        if self.entry_grant is None or self.entry is None or not _is_open(self.entry_grant, now):
             return None
         return self.entry_grant, self.entry
 
@@ -105,6 +106,11 @@ class Evidence:
         if tariff.flat_fee and not is_small:
             return Shown()
         return Shown(grant)
+
+
+def _is_open(grant: Grant, now: int) -> bool:
+    """The customer had its beacon of the relay, whose clock may be ahead of ours."""
+    return grant.opens_at <= now + CLOCK_SKEW and now < grant.closes_at
 
 
 def evidence_of(store: Store, contact: Contact) -> Evidence:

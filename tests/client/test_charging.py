@@ -304,3 +304,19 @@ def test_a_customer_who_writes_meanwhile_is_answered_at_once(pair: Pair) -> None
     (again,) = pair.prepare(pair.bob)
     charge, _ = hashed(pair, again)
     assert (charge.line.list_price, charge.grant is None) == (0, False)
+
+
+def test_clocks_that_differ_do_not_shut_what_has_just_begun(pair: Pair) -> None:
+    """Ours is behind the relay's, whose beacon and second stand in grant and pass."""
+    _, siti = pair.open_shop("conversation-2022")
+    opened(pair, siti)
+    now = pair.clock.now - 200
+    due = offer(pair.bob.store, siti, now)
+    assert (due.price_micro_usd, due.window is None) == (0, False)
+
+
+def test_a_grant_of_the_future_is_not_shown(pair: Pair) -> None:
+    """The relay would not know its beacon."""
+    _, siti = pair.open_shop()
+    pair.clock.now -= HOUR
+    assert offer(pair.bob.store, siti, pair.clock.now).price_micro_usd == RATE_ID

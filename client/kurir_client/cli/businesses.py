@@ -23,7 +23,7 @@ from kurir_client.cli.output import Output, usd
 from kurir_client.cli.prices import category_option, described, facts_of
 from kurir_client.cli.sending import deliver_now
 from kurir_client.cli.session import Options, pass_options, run
-from kurir_client.errors import UsageError
+from kurir_client.errors import PeerError, UsageError
 from kurir_client.files import write_private
 from kurir_client.messenger import Messenger
 from kurir_client.offers import category_named, offer, refused
@@ -209,7 +209,14 @@ def business_send(
         inner_id = messenger.queue_text(
             contact, sys.stdin.read() if words == "-" else words, max_price, category=wanted
         )
-        deliver_now(options.out, messenger, contact, inner_id)
+        try:
+            deliver_now(options.out, messenger, contact, inner_id)
+        except PeerError as error:
+            # What came with the connection may have changed the price: newer terms, a newer card.
+            due = offer(profile.store, contact, profile.clock(), wanted)
+            if due.price_micro_usd is None or due.price_micro_usd > max_price:
+                raise refused(due, contact.name) from error
+            raise
 
 
 def _need_prices(profile: Profile) -> None:
