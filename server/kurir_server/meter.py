@@ -175,7 +175,7 @@ class Meter:
         if stored is None:
             return None
         earned = self._marks.find(rows, line.tariff, mailbox_id)
-        if earned is None or earned.opener != charge or not earned.is_open(moment.now):
+        if earned is None or earned.opener != charge or moment.now >= earned.until:
             earned = None
         second = earned.opened_at if earned else rows.accepted_second(charge)
         at = second if second is not None else stored.accepted_hour * HOUR

@@ -78,7 +78,8 @@ class Pricing:
         if mailbox.refused & 1 << category:
             raise RefusedError(RefusalCode.STOPPED_MARKETING)
         mark = self._marks.find(rows, tariff, mailbox.id)
-        held = mark if mark is not None and mark.is_open(now) else None
+        # Not is_open: after a restart relay time may be a little before the pass was made.
+        held = mark if mark is not None and now < mark.until else None
         # A mark that has run out and is not swept yet: an entry opens once all the same.
         facts = _facts(known, signed.market, category, shown, held, is_fresh=mark is None)
         due = price(tariff, facts, self._parsed(card))
