@@ -6,6 +6,7 @@ nothing that does not follow from rate card, evidence and terms.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Final
 
@@ -249,7 +250,13 @@ def cost(store: Store, line: Line) -> int:
 
 def current_rate_card(store: Store) -> tuple[RateCard, Hash]:
     """The rate card that the relay last sent, checked then."""
-    body = unpack(store.need("rate_card"), Signed).body
+    return _parsed(store.need("rate_card"))
+
+
+@functools.lru_cache(maxsize=4)
+def _parsed(card: bytes) -> tuple[RateCard, Hash]:
+    """Parsed once for many customers; cards change rarely."""
+    body = unpack(card, Signed).body
     return parse(body), rate_card_hash(body)
 
 

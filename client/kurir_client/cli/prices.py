@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from kurir_billing.kinds import Category
 from kurir_client.cli.output import clock_time
 from kurir_client.offers import CATEGORIES, Offer
 from kurir_client.schema import Contact
@@ -34,10 +35,11 @@ def described(due: Offer) -> str:
         parts.append(f"entry window until {clock_time(due.entry_until)}")
     if due.first_answer_until is not None:
         parts.append(f"came by an entry link: answer before {clock_time(due.first_answer_until)}")
-    what = "" if due.category.name == "NONE" else f"{due.category.name.lower()} "
+    has_category = due.category is not Category.NONE
+    what = f"a {due.category.name.lower()} message " if has_category else ""
     if due.price_micro_usd is None:
         utility = "" if due.otherwise is None else f", as utility {due.otherwise} micro-USD"
-        parts.append(f"{what}cannot be sent now{utility}")
+        parts.append(f"{what or 'a message '}cannot be sent now{utility}")
     else:
         parts.append(f"{what}now {due.price_micro_usd} micro-USD")
     return "; ".join(parts)
