@@ -19,7 +19,9 @@ from kurir_client.schema import (
     MIGRATIONS,
     SCHEMA,
     SCHEMA_VERSION,
+    CameBy,
     Contact,
+    HeldPass,
     Invite,
     Kind,
     Mailbox,
@@ -211,6 +213,8 @@ _TABLES: Final[dict[Any, str]] = {
     Message: "message",
     OwnCharge: "charge",
     SeenCheckpoint: "checkpoint",
+    HeldPass: "pass",
+    CameBy: "entry",
 }
 _CONVERT: Final[dict[str, Callable[[Any], Any]]] = {
     "kind": lambda value: Kind(value) if isinstance(value, str) else value,

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from kurir_billing.kinds import Category
 from kurir_client import business, healing, inbox, mailboxes, outbox, upkeep
 from kurir_client.content import MAX_TEXT, TEXT
 from kurir_client.errors import OfflineError, PeerError, RelayError, UsageError
@@ -24,9 +25,10 @@ from kurir_client.meeting import (
     make_invite,
     renew_cards,
 )
+from kurir_client.offers import current_rate_card
+from kurir_client.pause import Pause
 from kurir_client.profile import Profile
 from kurir_client.schema import Contact, Message, Status
-from kurir_client.terms import current_rate_card
 from kurir_crypto.safety import safety_number
 from kurir_wire import entries, frames
 from kurir_wire.codec import unpack
@@ -78,12 +80,18 @@ class Messenger:
         return found
 
     def queue_text(
-        self, contact: Contact, text: str, max_price: int = 0, inner_id: bytes | None = None
+        self,
+        contact: Contact,
+        text: str,
+        max_price: int = 0,
+        inner_id: bytes | None = None,
+        category: Category = Category.NONE,
     ) -> bytes:
         """Put a text into the outbox.
 
         :param max_price: micro-USD that a business accepts to pay for it
         :param inner_id: 16 bytes that name what is said; the same again is not said twice
+        :param category: what a business says that it is, where its tariff asks
         :returns: its inner id
         :raises UsageError: empty, or longer than a message may be
         :raises PeerError: the contact's keys changed
@@ -105,7 +113,7 @@ class Messenger:
         now = self.profile.clock()
         with self.profile.store.transaction():
             inner_id = outbox.queue(
-                self.profile.store, contact.id, TEXT, text, now, max_price, inner_id
+                self.profile.store, contact.id, TEXT, text, now, max_price, inner_id, category
             )
         self._changed = True
         self._progress.set()
@@ -183,8 +191,7 @@ class Messenger:
                 try:
                     if reading:
                         await self._open_live()
-                    if business.needs_card(profile):
-                        await business.keep_fresh(profile, link)
+                    await business.greet(profile, link)
                     if self.on_connect is not None:
                         await self.on_connect(link)
                     yield link
@@ -223,7 +230,7 @@ class Messenger:
         healing.ask_all(profile.store, profile.clock())
         await renew_cards(profile, self.link)
         await self._renew_rates()
-        slow: dict[int, outbox.Pause] = {}  # contacts that have to wait; the others go on
+        slow: dict[int, Pause] = {}  # contacts that have to wait; the others go on
         while True:
             beacon = await upkeep.fresh_beacon(profile, self.link)
             ready = outbox.prepare(profile, beacon, profile.clock(), slow)
@@ -245,7 +252,8 @@ class Messenger:
             raise RelayError(pause.why, hint, pause.code, pause.seconds)
 
     async def _renew_rates(self) -> None:
-        """Take the rate card in force when the relay has quoted by one that is not at hand."""
+        """Take the rate card in force, and the terms, when the relay has quoted by others than
+        those at hand."""
         store = self.profile.store
         wanted = store.get("rate_card_wanted")
         if wanted and wanted != current_rate_card(store)[1]:
@@ -253,6 +261,10 @@ class Messenger:
         if wanted:
             with store.transaction():
                 store.put("rate_card_wanted", b"")
+        if store.get("terms_wanted"):
+            await business.fetch_terms(self.profile, self.link)
+            with store.transaction():
+                store.put("terms_wanted", b"")
 
     async def caught_up(self) -> None:
         """Return when all that waited at the relay has been taken in, and answers to it went out.
@@ -382,6 +394,9 @@ class Messenger:
                     self._changed, again = False, 0.0
                     version = self.profile.store.version()
                     await self._tend()
+                    due = self.profile.store.next_due(self.profile.clock())
+                    if due is not None:
+                        again = clock() + min(due - self.profile.clock(), BACKOFF[1])
             except RelayError as error:
                 if error.retry_after is None:
                     raise

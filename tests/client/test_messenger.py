@@ -15,6 +15,7 @@ from kurir_client import outbox
 from kurir_client.content import Destination
 from kurir_client.errors import RelayError, UsageError
 from kurir_client.messenger import Messenger
+from kurir_client.pause import FULL_PAUSE
 from kurir_client.schema import Kind, Status
 from kurir_wire import codes, frames
 from kurir_wire.codec import pack, unpack
@@ -46,7 +47,7 @@ async def test_a_full_mailbox_does_not_hold_up_other_contacts(pair: Pair) -> Non
     talk._link = FakeLink(pair, answer)  # type: ignore[assignment]
     with pytest.raises(RelayError) as caught:
         await talk.flush()
-    assert caught.value.retry_after == outbox.FULL_PAUSE
+    assert caught.value.retry_after == FULL_PAUSE
     sent = store.message_sent(behind)
     assert sent is not None
     assert sent.status is Status.STORED

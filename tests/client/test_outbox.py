@@ -4,74 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from kurir_billing import answers
-from kurir_billing import charge as charges
-from kurir_billing.charge import Charge, open_charge
 from kurir_billing.kinds import Class, RefusalCode
 from kurir_client import outbox
-from kurir_client.cli import people
+from kurir_client.cli import sending
 from kurir_client.cli.output import Output
 from kurir_client.errors import RefusedError
 from kurir_client.messenger import Messenger
-from kurir_client.outbox import Ready
-from kurir_client.profile import Profile
-from kurir_client.schema import Contact, Kind, Status
+from kurir_client.pause import PACE, Pause
+from kurir_client.schema import Kind, Status
 from kurir_wire import codes
-from kurir_wire.codec import pack
 from kurir_wire.entries import Result
-from kurir_wire.ids import DAY, NO_HASH, EnvelopeId, Hash, MailboxId
+from kurir_wire.ids import DAY
 from tests.client.pair import Pair
-
-RATE_ID = 25_000
-
-
-def say(pair: Pair, who: Profile, contact: Contact, text: str, max_price: int = 0) -> bytes:
-    with who.store.transaction():
-        return outbox.queue(who.store, contact.id, 1, text, pair.clock.now, max_price)
-
-
-def status(who: Profile, inner_id: bytes) -> Status:
-    sent = who.store.message_sent(inner_id)
-    assert sent is not None
-    return sent.status
-
-
-def hashed(pair: Pair, ready: Ready) -> tuple[Charge, Hash]:
-    sent = ready.submission
-    assert sent.charge is not None
-    charge = open_charge(sent.charge)
-    private = charge.private_hash(
-        pair.relay.id,
-        MailboxId(sent.mailbox_id),
-        EnvelopeId(sent.envelope_id),
-        sent.body,
-        sent.life,
-    )
-    return charge, charges.check_charge_signature(charge, pair.relay.id, private)
-
-
-def receipt(pair: Pair, ready: Ready) -> Result:
-    _, name = hashed(pair, ready)
-    signature = pair.relay.receipt.sign(answers.receipt_message(name, pair.clock.now))
-    return Result(
-        codes.OK,
-        data=pack(answers.Receipt(name, pair.clock.now, None, signature)),
-    )
-
-
-def refusal(pair: Pair, ready: Ready, code: RefusalCode, price: int | None) -> Result:
-    charge, name = hashed(pair, ready)
-    quote, quote_hash = None, NO_HASH
-    if price is not None:
-        line = charges.Line(
-            "ID", "reply-2018", charge.line.rate_card, 0, Class.OUT_OF_WINDOW, price
-        )
-        quote = answers.Quote(line)
-        quote_hash = quote.hash(pair.relay.id, charge.business_id)
-    now = pair.clock.now
-    signature = pair.relay.receipt.sign(answers.refusal_message(name, code, now, quote_hash))
-    packed = pack(answers.Refusal(name, code, now, quote, None, signature))
-    return Result(codes.REFUSED, "refused", data=packed)
+from tests.client.verdicts import RATE_ID, hashed, receipt, refusal, say, status
 
 
 def test_a_crash_before_the_answer_resends_the_same_bytes(pair: Pair) -> None:
@@ -112,7 +57,7 @@ def test_a_full_mailbox_waits_and_a_vanished_one_is_told(pair: Pair) -> None:
     inner_id = say(pair, pair.alice, to_bob, "hello")
     (ready,) = pair.prepare(pair.alice)
     full = Result(codes.FULL, "the mailbox is full", retry_after=9)
-    assert outbox.answered(pair.alice, ready, full, pair.relay.cert) == outbox.Pause(9, codes.FULL)
+    assert outbox.answered(pair.alice, ready, full, pair.relay.cert) == Pause(9, codes.FULL)
     assert status(pair.alice, inner_id) is Status.QUEUED
     gone = Result(codes.NO_MAILBOX, "there is no such mailbox")
     outbox.answered(pair.alice, ready, gone, pair.relay.cert)
@@ -230,9 +175,8 @@ def test_too_fast_is_signed_anew_later(pair: Pair) -> None:
     inner_id = say(pair, pair.bob, siti, "welcome")
     (ready,) = pair.prepare(pair.bob)
     answer = refusal(pair, ready, RefusalCode.PAIR_RATE, None)
-    assert outbox.answered(pair.bob, ready, answer, pair.relay.cert) == outbox.Pause(
-        outbox.PACE, codes.RATE
-    )
+    pause = outbox.answered(pair.bob, ready, answer, pair.relay.cert)
+    assert pause == Pause(PACE, codes.RATE, RefusalCode.PAIR_RATE)
     assert status(pair.bob, inner_id) is Status.QUEUED
     (again,) = pair.prepare(pair.bob)
     assert again.submission.charge != ready.submission.charge
@@ -278,9 +222,9 @@ def test_a_refusal_by_the_relay_ends_the_command_as_one(
         answer = refusal(pair, ready, RefusalCode.OUTSIDE_WINDOW, RATE_ID)
         outbox.answered(pair.bob, ready, answer, pair.relay.cert)
 
-    monkeypatch.setattr(people, "_flush", flush)
+    monkeypatch.setattr(sending, "flush", flush)
     with pytest.raises(RefusedError) as caught:
-        people.deliver_now(
+        sending.deliver_now(
             Output(as_json=True, ascii_only=False), Messenger(pair.bob), siti, inner_id
         )
     assert (caught.value.code, caught.value.quote_micro_usd) == (131_047, RATE_ID)

@@ -26,7 +26,7 @@ from kurir_server.work import Failed, Output
 from kurir_wire.beacons import Beacon
 from kurir_wire.entries import Ack, Delivery, Result, Submission
 from kurir_wire.frames import Push, Register, Request, decode_push, encode
-from kurir_wire.ids import DAY, MINUTE
+from kurir_wire.ids import DAY, MINUTE, BusinessId
 from tests.server.helpers import Box, Shop, Signed
 
 T = TypeVar("T")
@@ -93,14 +93,19 @@ class Rig:
     def approve(
         self, shop: Shop, tier: str, tariff: str = "reply-2018", starts: int | None = None
     ) -> None:
+        self.approve_id(shop.id, tier, tariff, starts)
+
+    def approve_id(
+        self, business_id: BusinessId, tier: str, tariff: str, starts: int | None = None
+    ) -> None:
         def work(rows: Rows) -> None:
-            before = rows.business(shop.id)
+            before = rows.business(business_id)
             assert before is not None
             number, name = admin.TIERS[tier], "PT Metro Bus"
             done = admin.approval(self.keys, before, number, tariff, starts, name, self.now)
-            badge = self.keys.badge(shop.id, number, name, self.now + DAY)
+            badge = self.keys.badge(business_id, number, name, self.now + DAY)
             rows.approve(
-                shop.id,
+                business_id,
                 replace(done, badge_not_after=badge.not_after, badge_signature=badge.signature),
             )
 
