@@ -25,7 +25,9 @@ from kurir_client.schema import (
     Mailbox,
     Message,
     Outgoing,
+    OwnAdjust,
     OwnCharge,
+    Reportable,
     Role,
     SeenCheckpoint,
     Status,
@@ -211,6 +213,8 @@ _TABLES: Final[dict[Any, str]] = {
     Message: "message",
     OwnCharge: "charge",
     SeenCheckpoint: "checkpoint",
+    Reportable: "reportable",
+    OwnAdjust: "adjustment",
 }
 _CONVERT: Final[dict[str, Callable[[Any], Any]]] = {
     "kind": lambda value: Kind(value) if isinstance(value, str) else value,

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from kurir_client.mail import MailRows
 from kurir_client.prekeys import KeyRows
+from kurir_client.report_rows import ReportRows
 from kurir_client.schema import Contact, Invite, Kind, Mailbox, SeenCheckpoint
 
 
-class Store(MailRows, KeyRows):
+class Store(MailRows, KeyRows, ReportRows):
     """A profile's database."""
 
     # contacts

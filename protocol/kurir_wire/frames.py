@@ -5,9 +5,9 @@ reply repeats. Lists go both ways, so that one frame and one commit serve many e
 
 Client to relay: beacon, create, open, delete, submit, ack, put_card, get_card, register,
 put_prekeys, get_business, prove, rate_card, settlements, invoice, checkpoint, inclusion,
-consistency.
+consistency, report, adjustments.
 Relay to client: welcome, results, error, deliver, beacon_is, card_is, business_is, rate_card_is,
-settlements_are, invoice_is, checkpoint_is, inclusion_is, consistency_is.
+settlements_are, invoice_is, checkpoint_is, inclusion_is, consistency_is, adjustments_are.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from kurir_wire.beacons import Beacon
 from kurir_wire.cards import Badge
 from kurir_wire.entries import (
     Ack,
+    Adjusted,
     CardBytes,
     Delivery,
     NewMailbox,
@@ -28,6 +29,7 @@ from kurir_wire.entries import (
     Place,
     Proof,
     Result,
+    SealedReport,
     Small,
     Submission,
 )
@@ -172,7 +174,7 @@ class GetCheckpoint(_Frame, frozen=True, tag="checkpoint"):
 
 class GetInclusion(_Frame, frozen=True, tag="inclusion"):
     """Proofs that charges of the proved business, settled on one day and named by their hashes, are
-    in the ledger of ``size`` leaves."""
+    in the ledger of ``size`` entries; adjustments, decided on that day, are named likewise."""
 
     n: U32
     size: U63
@@ -186,6 +188,22 @@ class GetConsistency(_Frame, frozen=True, tag="consistency"):
     n: U32
     old: U63
     new: U63
+
+
+class SendReport(_Frame, frozen=True, tag="report"):
+    """Leave a report for the operator, sealed; anybody may, and says not who."""
+
+    n: U32
+    sealed: SealedReport
+
+
+class GetAdjustments(_Frame, frozen=True, tag="adjustments"):
+    """Re-rated charges of the proved business, decided on past days of a month (year * 100 +
+    month), in order of their hash, from after ``after``."""
+
+    n: U32
+    month: U32
+    after: Bytes32
 
 
 # Replies and pushes
@@ -288,6 +306,14 @@ class ConsistencyIs(_Frame, frozen=True, tag="consistency_is"):
     proof: Proof
 
 
+class AdjustmentsAre(_Frame, frozen=True, tag="adjustments_are"):
+    """Reply to adjustments; ``more`` if another request is needed."""
+
+    n: U32
+    adjustments: Annotated[list[Adjusted], Meta(max_length=MAX_ITEMS)]
+    more: bool
+
+
 Request: TypeAlias = (
     GetBeacon
     | Create
@@ -307,6 +333,8 @@ Request: TypeAlias = (
     | GetCheckpoint
     | GetInclusion
     | GetConsistency
+    | SendReport
+    | GetAdjustments
 )
 """What a client may send."""
 
@@ -324,6 +352,7 @@ Push: TypeAlias = (
     | CheckpointIs
     | InclusionIs
     | ConsistencyIs
+    | AdjustmentsAre
 )
 """What a relay may send."""
 

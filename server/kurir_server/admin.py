@@ -103,7 +103,7 @@ def approve(
         return _find(rows, business_id)
 
     with offline(db) as store:
-        _same_relay(store.relay_id, keys)
+        same_relay(store.relay_id, keys)
         return _view(store.transact(work))
 
 
@@ -155,7 +155,7 @@ def install_card(db: Path, keys: RelayKeys, file: Path) -> StoredRateCard:
         raise ConfigError(f"{file} is not a rate card: {error}") from error
 
     with offline(db) as store:
-        _same_relay(store.relay_id, keys)
+        same_relay(store.relay_id, keys)
         return store.transact(lambda rows: _add_card(rows, keys, card))
 
 
@@ -202,7 +202,8 @@ def _view(found: Business) -> BusinessView:
     )
 
 
-def _same_relay(relay_id: bytes, keys: RelayKeys) -> None:
+def same_relay(relay_id: bytes, keys: RelayKeys) -> None:
+    """:raises ConfigError: database and keys are of two relays"""
     if relay_id != keys.relay_id:
         raise ConfigError(
             "the database belongs to another relay than the keys",

@@ -741,6 +741,8 @@ def downgrade(store: Store) -> None:
         store._run("ALTER TABLE session DROP COLUMN archived")
         store._run("DROP TABLE envelope_key")
         store._run("DROP TABLE former_session")
+        store._run("DROP TABLE reportable")
+        store._run("DROP TABLE adjustment")
         store.put("schema", b"1")
 
 

@@ -143,7 +143,7 @@ def test_a_profile_of_the_first_version_is_brought_forward(tmp_path: Path) -> No
     file, key = tmp_path / "store.db", bytes(32)
     made = Store.create(file, key)
     with made.transaction():
-        for table in ("checkpoint", "envelope_key", "former_session"):
+        for table in ("checkpoint", "envelope_key", "former_session", "reportable", "adjustment"):
             made._run(f"DROP TABLE {table}")
         for column in ("wants_session", "asked_at", "card_at"):
             made._run(f"ALTER TABLE contact DROP COLUMN {column}")

@@ -18,7 +18,7 @@ def test_a_folder_keeps_its_keys(tmp_path: Path) -> None:
     assert loaded == made
     assert keyfiles.renew(tmp_path / "keys", START) == made
     names = {path.name for path in (tmp_path / "keys").iterdir()}
-    assert names == {keyfiles.ROOT, *keyfiles.WORKING, keyfiles.PRF, keyfiles.CERT}
+    assert names == {keyfiles.ROOT, *keyfiles.WORKING, keyfiles.REPORT, keyfiles.PRF, keyfiles.CERT}
     publics = {made.cert.beacon_pk, made.cert.receipt_pk, made.cert.operator_pk}
     assert made.cert.checkpoint_pk not in publics
 

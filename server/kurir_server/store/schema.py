@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 LEDGER: Final = """
 CREATE TABLE pending (
@@ -32,6 +32,26 @@ CREATE TABLE checkpoints (
 ) STRICT;
 """
 """What version 2 added."""
+
+REPORTS: Final = """
+CREATE TABLE reports (
+    id BLOB PRIMARY KEY,
+    day INTEGER NOT NULL,
+    sealed BLOB NOT NULL
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE adjustments (
+    business BLOB NOT NULL,
+    day INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    leaf_hash BLOB NOT NULL UNIQUE,
+    adjust BLOB NOT NULL,
+    leaf BLOB NOT NULL,
+    copy BLOB NOT NULL,
+    PRIMARY KEY (business, day, hash)
+) WITHOUT ROWID, STRICT;
+"""
+"""What version 3 added for reports."""
 
 SCHEMA: Final = (
     """
@@ -130,4 +150,5 @@ CREATE TABLE rate_cards (
 ) STRICT;
 """
     + LEDGER
+    + REPORTS
 )
