@@ -15,6 +15,7 @@ from websockets.typing import Subprotocol
 from bench.process import Server
 from kurir_wire import entries, frames
 from kurir_wire.beacons import Beacon
+from kurir_wire.cards import ENVELOPE_KEY_BYTES
 from kurir_wire.limits import MAX_FRAME, SUBPROTOCOL
 from kurir_wire.relaycert import RelayCert
 
@@ -32,7 +33,7 @@ class Forwarder(Server):
 async def _serve(port: int) -> None:
     readers: dict[bytes, ServerConnection] = {}
     key = bytes(32)
-    cert = RelayCert(key, key, key, key, key, 0, 1, bytes(64))
+    cert = RelayCert(key, key, key, key, key, bytes(ENVELOPE_KEY_BYTES), 0, 1, bytes(64))
     beacon = Beacon(0, bytes(16), bytes(64))
 
     async def handle(socket: ServerConnection) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from kurir_audit.declaration import Field, Group, Purpose
+from kurir_audit.declared_reports import REPORT_STRUCTURES
 
 D, B, A, O = Purpose.DELIVERY, Purpose.BILLING, Purpose.ABUSE, Purpose.OPERATION  # noqa: E741
 
@@ -46,6 +47,7 @@ STRUCTURES: Final = (
             _public("receipt_pk", "Checks receipts and refusals.", purpose=B),
             _public("operator_pk", "Checks badges, price lists, invoices.", purpose=B),
             _public("checkpoint_pk", "Checks the ledger's checkpoints.", purpose=B),
+            _public("report_pk", "Reports are sealed to it.", purpose=A),
             _public("not_before", "A stolen key ends with its certificate."),
             _public("not_after", "A stolen key ends with its certificate."),
             _public("signature", "The root key says so."),
@@ -313,4 +315,5 @@ STRUCTURES: Final = (
             _public("signature", "The relay cannot deny it.", _MADE, B),
         ),
     ),
+    *REPORT_STRUCTURES,
 )

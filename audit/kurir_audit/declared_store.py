@@ -7,6 +7,7 @@ from typing import Final
 from kurir_audit.declaration import Content, Field, Group, IndexEntry, Purpose
 from kurir_audit.declared_evidence import EVIDENCE_INDEXES, MARKS, STARTS, TICKETS
 from kurir_audit.declared_ledger import CHECKPOINTS, LEAVES, PENDING, RATE_CARDS, TILES
+from kurir_audit.declared_reports import ADJUSTMENTS, REPORTS
 from kurir_wire.ids import DAY, HOUR
 
 D, B, A, O = Purpose.DELIVERY, Purpose.BILLING, Purpose.ABUSE, Purpose.OPERATION  # noqa: E741
@@ -372,6 +373,8 @@ STORE: Final = (
     TILES,
     CHECKPOINTS,
     RATE_CARDS,
+    REPORTS,
+    ADJUSTMENTS,
 )
 
 INDEXES: Final = (

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from kurir_audit.declaration import Content, Field, Group, Purpose
+from kurir_audit.declared_reports import REPORT_ENTRIES, REPORT_REPLIES, REPORT_REQUESTS
 
 D, B, A, O = Purpose.DELIVERY, Purpose.BILLING, Purpose.ABUSE, Purpose.OPERATION  # noqa: E741
 
@@ -159,12 +160,18 @@ REQUESTS: Final = (
     Group("checkpoint", "asks for the newest checkpoint of the ledger", (_n(),)),
     Group(
         "inclusion",
-        "asks for proofs that charges are in the ledger",
+        "asks for proofs that charges and adjustments are in the ledger",
         (
             _n(),
             Field("size", B, "Says in which state of the ledger.", _PASSING, _NONE),
             Field("day", B, "Says where to look.", _PASSING, _NONE),
-            Field("charges", B, "Lists hashes of charges.", _PASSING, "which invoice is checked"),
+            Field(
+                "charges",
+                B,
+                "Lists hashes of charges and adjustments.",
+                _PASSING,
+                "which invoice is checked",
+            ),
         ),
     ),
     Group(
@@ -192,6 +199,7 @@ REQUESTS: Final = (
             ),
         ),
     ),
+    *REPORT_REQUESTS,
 )
 
 REPLIES: Final = (
@@ -304,6 +312,7 @@ REPLIES: Final = (
             _own("tickets", B, "Packed Tickets: a grant of kind entry is shown with its own."),
         ),
     ),
+    *REPORT_REPLIES,
 )
 
 ENTRIES: Final = (
@@ -399,7 +408,7 @@ ENTRIES: Final = (
     ),
     Group(
         "Place",
-        "where a charge stands in the ledger",
+        "where a charge or an adjustment stands in the ledger",
         (
             _own("index", B, "Says at which place; within a day, places follow from hashes."),
             _own("proof", B, "Lists hashes that lead from the leaf to the root."),
@@ -416,4 +425,5 @@ ENTRIES: Final = (
             _own("data", B, "A packed Receipt or Refusal."),
         ),
     ),
+    *REPORT_ENTRIES,
 )

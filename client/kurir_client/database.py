@@ -27,7 +27,9 @@ from kurir_client.schema import (
     Mailbox,
     Message,
     Outgoing,
+    OwnAdjust,
     OwnCharge,
+    Reportable,
     Role,
     SeenCheckpoint,
     Status,
@@ -215,6 +217,8 @@ _TABLES: Final[dict[Any, str]] = {
     SeenCheckpoint: "checkpoint",
     HeldPass: "pass",
     CameBy: "entry",
+    Reportable: "reportable",
+    OwnAdjust: "adjustment",
 }
 _CONVERT: Final[dict[str, Callable[[Any], Any]]] = {
     "kind": lambda value: Kind(value) if isinstance(value, str) else value,

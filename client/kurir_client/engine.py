@@ -14,7 +14,8 @@ from typing import Final, Protocol
 
 from kurir_billing import charge as charges
 from kurir_billing.grant import Grant, grant_message
-from kurir_billing.kinds import GrantKind
+from kurir_billing.kinds import Category, GrantKind
+from kurir_billing.report import Report, frank_tag, place_hash
 from kurir_client import content as contents
 from kurir_client.content import Content
 from kurir_crypto import message, padding, restart, sealing
@@ -23,7 +24,7 @@ from kurir_crypto.keys import IdentityKeyPair, SigningKeyPair
 from kurir_crypto.restart import REQUEST_BYTES, OneUseKeys
 from kurir_crypto.sealing import Binding, EnvelopeKeyPair, MailboxKey
 from kurir_crypto.session import Session
-from kurir_crypto.settlement import frank_tag, settlement_secret
+from kurir_crypto.settlement import settlement_secret
 from kurir_wire.beacons import Beacon
 from kurir_wire.entries import Delivery, Label, Submission
 from kurir_wire.errors import MalformedError
@@ -112,7 +113,8 @@ class Unsealed:
 class Opened:
     """An envelope, opened and checked.
 
-    ``fresh``: a handshake made this session just now. ``secret`` settles the envelope.
+    ``fresh``: a handshake made this session just now. ``secret`` settles the envelope. ``report``
+    would show it to the operator, if it has a category that could be wrong.
     """
 
     session: Session
@@ -121,6 +123,7 @@ class Opened:
     used_ec: int | None
     used_kem: int | None
     secret: bytes | None = field(repr=False)
+    report: Report | None
 
     @property
     def peer(self) -> IdentityPublic:
@@ -225,8 +228,8 @@ def open_message(unsealed: Unsealed, keys: Keys, now: int) -> Opened:
     content = contents.decode(plain)
     if label is None and (content.category is not None or content.settle_key is not None):
         raise MalformedError("the message claims that a business pays for it; nobody does")
-    secret = _check_label(content, label, unsealed) if label else None
-    return Opened(session, content, fresh, used_ec, used_kem, secret)
+    secret, report = _check_label(content, label, unsealed) if label else (None, None)
+    return Opened(session, content, fresh, used_ec, used_kem, secret, report)
 
 
 def encrypt(
@@ -272,8 +275,8 @@ def _decrypt(
     )
 
 
-def _check_label(content: Content, label: Label, unsealed: Unsealed) -> bytes:
-    """:returns: the settlement secret"""
+def _check_label(content: Content, label: Label, unsealed: Unsealed) -> tuple[bytes, Report | None]:
+    """:returns: the settlement secret, and what would show this message to the operator"""
     delivery = unsealed.delivery
     mailbox_id, envelope_id = MailboxId(delivery.mailbox_id), EnvelopeId(delivery.envelope_id)
     settle_key, business_id = content.settle_key, BusinessId(label.business_id)
@@ -293,7 +296,11 @@ def _check_label(content: Content, label: Label, unsealed: Unsealed) -> bytes:
     )
     if not hmac.compare_digest(frank, label.frank):
         raise MalformedError("the message could not be reported: its tag is not the label's")
-    return secret
+    if label.category == Category.NONE:
+        return secret, None
+    place, franked = place_hash(mailbox_id, envelope_id), contents.franked_bytes(content)
+    report = Report(business_id, place, label.category, franked, settle_key, label.lock)
+    return secret, report
 
 
 def frank_of(
@@ -305,13 +312,5 @@ def frank_of(
     envelope_id: EnvelopeId,
     category: int,
 ) -> bytes:
-    """The franking tag: what proves later that the business sent this under this label."""
-    return frank_tag(
-        settle_key,
-        relay_id,
-        business_id,
-        mailbox_id,
-        envelope_id,
-        category,
-        contents.franked_bytes(content),
-    )
+    place, franked = place_hash(mailbox_id, envelope_id), contents.franked_bytes(content)
+    return frank_tag(settle_key, relay_id, business_id, place, category, franked)

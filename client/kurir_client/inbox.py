@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from kurir_billing.errors import BillingError
+from kurir_billing.report import packed_report
 from kurir_client import healing, sessions
 from kurir_client.content import HELLO, TEXT, Content, Destination
 from kurir_client.engine import Opened, Unsealed, open_message, unseal
@@ -139,7 +140,7 @@ def _apply(profile: Profile, mailbox: Mailbox, opened: Opened, now: int) -> bool
     if not store.first_time(contact.id, content.inner_id, now // DAY):
         return False
     if content.kind == TEXT:
-        store.add_message(
+        number = store.add_message(
             contact.id,
             content.inner_id,
             "in",
@@ -148,6 +149,8 @@ def _apply(profile: Profile, mailbox: Mailbox, opened: Opened, now: int) -> bool
             Status.UNREAD,
             content.category,
         )
+        if opened.report is not None:
+            store.keep_reportable(number, packed_report(opened.report), now // DAY)
     elif content.kind != HELLO:
         text = "a message of a kind that this kurir does not know; update to read it"
         store.add_message(contact.id, content.inner_id, "note", text, now, Status.UNREAD)

@@ -177,9 +177,12 @@ class MailRows(Database):
         at: int,
         status: Status,
         category: int | None = None,
-    ) -> None:
-        """Add to the history."""
-        self._run(
+    ) -> int:
+        """Add to the history.
+
+        :returns: its number
+        """
+        return self._run(
             "INSERT INTO message(contact, inner_id, direction, text, at, status, category) "
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
             contact,

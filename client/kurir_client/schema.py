@@ -11,7 +11,24 @@ from typing import Final
 
 SCHEMA_VERSION: Final = 3
 
-SCHEMA: Final = """
+REPORTS: Final = """
+CREATE TABLE reportable(             -- messages to us that the operator could be shown
+    message INTEGER PRIMARY KEY REFERENCES message(n),
+    report BLOB NOT NULL,            -- packed Report
+    day INTEGER NOT NULL,            -- on which it came
+    reported_on INTEGER              -- day
+);
+CREATE TABLE adjustment(             -- charges of ours that the operator re-rated
+    hash BLOB PRIMARY KEY,
+    body BLOB NOT NULL,              -- packed Adjust
+    leaf BLOB NOT NULL,              -- packed Leaf of the charge
+    report BLOB                      -- packed Report that proves it; NULL: no key here opens it
+) WITHOUT ROWID;
+"""
+"""What version 3 added for reports."""
+
+SCHEMA: Final = (
+    """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE contact(
     id INTEGER PRIMARY KEY,
@@ -151,6 +168,8 @@ CREATE TABLE checkpoint(
     agrees INTEGER NOT NULL          -- 0: kept as evidence, for it contradicts one that agrees
 ) WITHOUT ROWID;
 """
+    + REPORTS
+)
 
 _EVIDENCE: Final = """
 ALTER TABLE contact ADD COLUMN entry_permit BLOB;
@@ -197,7 +216,7 @@ CREATE TABLE checkpoint(
     agrees INTEGER NOT NULL
 ) WITHOUT ROWID;
 """,
-    2: _EVIDENCE,
+    2: _EVIDENCE + REPORTS,
 }
 """What brings a database of a version to the next one; applied in order, in one transaction."""
 
@@ -350,6 +369,26 @@ class CameBy:
     ticket: bytes = field(repr=False)
     not_after: int
     seq: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reportable:
+    """A row of ``reportable``: what shows one message to the operator."""
+
+    message: int
+    report: bytes = field(repr=False)
+    day: int
+    reported_on: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAdjust:
+    """A row of ``adjustment``: a charge of ours that the operator re-rated."""
+
+    hash: bytes
+    body: bytes
+    leaf: bytes
+    report: bytes | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ from __future__ import annotations
 from kurir_client.evidence_rows import EvidenceRows
 from kurir_client.mail import MailRows
 from kurir_client.prekeys import KeyRows
+from kurir_client.report_rows import ReportRows
 from kurir_client.schema import Contact, Invite, Kind, Mailbox, SeenCheckpoint
 
 
-class Store(MailRows, KeyRows, EvidenceRows):
+class Store(MailRows, KeyRows, EvidenceRows, ReportRows):
     """A profile's database."""
 
     # contacts

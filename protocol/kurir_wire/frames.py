@@ -5,9 +5,10 @@ reply repeats. Lists go both ways, so that one frame and one commit serve many e
 
 Client to relay: beacon, create, open, delete, submit, ack, put_card, get_card, register,
 put_prekeys, get_business, prove, rate_card, settlements, invoice, checkpoint, inclusion,
-consistency, terms, set_refused.
+consistency, terms, set_refused, report, adjustments.
 Relay to client: welcome, results, error, deliver, beacon_is, card_is, business_is, rate_card_is,
-settlements_are, invoice_is, checkpoint_is, inclusion_is, consistency_is, terms_are.
+settlements_are, invoice_is, checkpoint_is, inclusion_is, consistency_is, terms_are,
+adjustments_are.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from kurir_wire.beacons import Beacon
 from kurir_wire.cards import Badge
 from kurir_wire.entries import (
     Ack,
+    Adjusted,
     CardBytes,
     Delivery,
     NewMailbox,
@@ -28,6 +30,7 @@ from kurir_wire.entries import (
     Place,
     Proof,
     Result,
+    SealedReport,
     Small,
     Submission,
 )
@@ -173,7 +176,7 @@ class GetCheckpoint(_Frame, frozen=True, tag="checkpoint"):
 
 class GetInclusion(_Frame, frozen=True, tag="inclusion"):
     """Proofs that charges of the proved business, settled on one day and named by their hashes, are
-    in the ledger of ``size`` leaves."""
+    in the ledger of ``size`` entries; adjustments, decided on that day, are named likewise."""
 
     n: U32
     size: U63
@@ -202,6 +205,22 @@ class SetRefused(_Frame, frozen=True, tag="set_refused"):
     n: U32
     mailbox_id: Bytes32
     categories: U8
+
+
+class SendReport(_Frame, frozen=True, tag="report"):
+    """Leave a report for the operator, sealed; anybody may, and says not who."""
+
+    n: U32
+    sealed: SealedReport
+
+
+class GetAdjustments(_Frame, frozen=True, tag="adjustments"):
+    """Re-rated charges of the proved business, decided on past days of a month (year * 100 +
+    month), in order of their hash, from after ``after``."""
+
+    n: U32
+    month: U32
+    after: Bytes32
 
 
 # Replies and pushes
@@ -315,6 +334,14 @@ class TermsAre(_Frame, frozen=True, tag="terms_are"):
     tickets: Annotated[list[Small], Meta(max_length=MAX_TICKETS)]
 
 
+class AdjustmentsAre(_Frame, frozen=True, tag="adjustments_are"):
+    """Reply to adjustments; ``more`` if another request is needed."""
+
+    n: U32
+    adjustments: Annotated[list[Adjusted], Meta(max_length=MAX_ITEMS)]
+    more: bool
+
+
 Request: TypeAlias = (
     GetBeacon
     | Create
@@ -336,6 +363,8 @@ Request: TypeAlias = (
     | GetConsistency
     | GetTerms
     | SetRefused
+    | SendReport
+    | GetAdjustments
 )
 """What a client may send."""
 
@@ -354,6 +383,7 @@ Push: TypeAlias = (
     | InclusionIs
     | ConsistencyIs
     | TermsAre
+    | AdjustmentsAre
 )
 """What a relay may send."""
 

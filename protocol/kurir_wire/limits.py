@@ -39,3 +39,8 @@ MAX_PROOF: Final = 64
 """Hashes in one proof about the ledger: a tree of 2 ** 63 leaves needs no more."""
 MAX_TEXT_DETAIL: Final = 300
 """Characters of an error's detail."""
+MAX_REPORT_REASON: Final = 300
+"""Characters in which a customer says why it reports a message."""
+REPORT_SIZES: Final = (4_096, 16_384, 73_728)
+"""The only lengths of a sealed report, in bytes: as coarse as those of the envelopes that an
+address takes, and the last one has room for what stands around the longest message."""

@@ -186,6 +186,7 @@ class App:
         tick = self.clock.moment().tick
         self._hub.create_rate.prune(tick)
         self._hub.directory_rate.prune(tick)
+        self._hub.report_rate.prune(tick)
         return run
 
 

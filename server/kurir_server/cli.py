@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Any, Final, NoReturn, ParamSpec, TextIO
+from typing import TextIO
 
 import click
 import msgspec
@@ -22,61 +19,19 @@ from kurir_server import admin, export, keyfiles, tickets
 from kurir_server.errors import RelayError
 from kurir_server.limits import TICKET_DAYS
 from kurir_server.log import Level, Log
-from kurir_wire.errors import LinkError
+from kurir_server.options import AS_JSON as _JSON
+from kurir_server.options import BUSINESS as _ID
+from kurir_server.options import DB as _DB
+from kurir_server.options import FILE as _FILE
+from kurir_server.options import KEYS as _KEYS
+from kurir_server.options import date as _date
+from kurir_server.options import folder_of as _folder
+from kurir_server.options import now as _now
+from kurir_server.options import print_facts as _print
+from kurir_server.options import reporting as _reporting
+from kurir_server.report_cli import report
 from kurir_wire.ids import BusinessId
-from kurir_wire.links import decode, encode, pin_of
-
-P = ParamSpec("P")
-
-ID_BYTES: Final = 32
-
-
-def _fail(error: RelayError) -> NoReturn:
-    click.echo(f"error: {error}", err=True)
-    if error.hint:
-        click.echo(f"hint: {error.hint}", err=True)
-    sys.exit(error.exit_code)
-
-
-def _reporting(command: Callable[P, None]) -> Callable[P, None]:
-    """Errors as two lines and an exit code, never as a traceback."""
-
-    @wraps(command)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except RelayError as error:
-            _fail(error)
-
-    return wrapper
-
-
-def _business_id(ctx: click.Context, param: click.Parameter, value: str) -> BusinessId:
-    """A business id in base64url or hex."""
-    try:
-        if len(value) == 2 * ID_BYTES:
-            return BusinessId(bytes.fromhex(value))
-        return BusinessId(decode(value, ID_BYTES))
-    except (ValueError, LinkError) as error:
-        raise click.BadParameter("not a business id; see: kurir-relay business list") from error
-
-
-_ID = click.argument("business_id", metavar="ID", callback=_business_id)
-_FILE = click.Path(path_type=Path, dir_okay=False)
-_FOLDER = click.Path(path_type=Path, file_okay=False)
-_DB = click.option("--db", type=_FILE, required=True, help="The relay's database.")
-_KEYS = click.option(
-    "--keys", type=_FOLDER, help="Folder of the relay's keys.  [default: FILE.keys beside --db]"
-)
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
-def _folder(db: Path, keys: Path | None) -> Path:
-    return keys or keyfiles.default_folder(db)
-
-
-def _now() -> int:
-    return int(time.time())
+from kurir_wire.links import encode, pin_of
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -354,7 +309,13 @@ def ledger_export(db: Path, keys: Path | None, out: Path) -> None:
     Check it with: kurir-audit ledger OUT
     """
     done = export.export_ledger(db, keyfiles.load(_folder(db, keys)).cert, out)
-    click.echo(f"{done.leaves} settled charges, {done.checkpoints} checkpoints")
+    click.echo(
+        f"{done.leaves} settled charges, {done.adjustments} adjustments, "
+        f"{done.checkpoints} checkpoints"
+    )
+
+
+main.add_command(report)
 
 
 def _listen(text: str) -> tuple[str, int]:
@@ -385,18 +346,6 @@ def _business_facts(view: admin.BusinessView) -> dict[str, str | int | None]:
         "card_until": _date(view.expires),
         "badge_until": _date(view.badge_not_after) if view.badge_not_after else None,
     }
-
-
-def _print(facts: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(facts, indent=2))
-        return
-    for name, value in facts.items():
-        click.echo(f"{name.replace('_', ' ')}: {'-' if value is None else value}")
-
-
-def _date(seconds: int) -> str:
-    return time.strftime("%Y-%m-%d", time.gmtime(seconds))
 
 
 def _usd(micro_usd: int) -> str:

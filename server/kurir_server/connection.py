@@ -39,6 +39,7 @@ from kurir_wire.frames import (
     Register,
     Request,
     Results,
+    SendReport,
     SetRefused,
     Submit,
     Welcome,
@@ -181,6 +182,8 @@ class Connection:
         # Its own rate first: what that refuses costs others of the network nothing.
         if slow is None and isinstance(question, GetBusiness):
             slow = self._services.hub.directory_rate.take(self._network, moment.tick)
+        if slow is None and isinstance(question, SendReport):
+            slow = self._services.hub.report_rate.take(self._network, moment.tick)
         if slow is not None:
             self._error(question.n, too_fast(slow))
             return

@@ -1,4 +1,5 @@
-"""The ledger as a file for auditors: every leaf, in the order of the tree, and every checkpoint."""
+"""The ledger as a file for auditors: every leaf and adjustment, in the order of the
+tree, and every checkpoint."""
 
 from __future__ import annotations
 
@@ -7,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from kurir_billing.adjust import Adjust, open_adjust
 from kurir_billing.leaf import Leaf, open_leaf
-from kurir_billing.ledger import entry_hash
+from kurir_billing.ledger import adjust_hash, entry_hash
 from kurir_billing.ledger_file import Closed, Part, PriceList, write_part
 from kurir_server.errors import ConfigError, DatabaseError
 from kurir_server.rows import Rows
@@ -24,6 +26,7 @@ class Exported:
 
     leaves: int
     checkpoints: int
+    adjustments: int = 0
 
 
 def export_ledger(db: Path, cert: RelayCert, target: Path) -> Exported:
@@ -33,7 +36,7 @@ def export_ledger(db: Path, cert: RelayCert, target: Path) -> Exported:
     :raises ConfigError: the file exists or cannot be written, or the keys are of another relay
     :raises DatabaseError: a leaf of the tree is missing
     """
-    leaves = checkpoints = 0
+    leaves = checkpoints = adjustments = 0
     with offline(db) as store:
         if store.relay_id != cert.relay_id:
             raise ConfigError(
@@ -50,6 +53,7 @@ def export_ledger(db: Path, cert: RelayCert, target: Path) -> Exported:
                 for part in _parts(store.rows, cert):
                     leaves += isinstance(part, Leaf)
                     checkpoints += isinstance(part, Closed)
+                    adjustments += isinstance(part, Adjust)
                     file.write(write_part(part))
                 file.flush()
                 os.fsync(file.fileno())
@@ -58,7 +62,7 @@ def export_ledger(db: Path, cert: RelayCert, target: Path) -> Exported:
             raise ConfigError(f"cannot write {target}: {error.strerror}") from error
         finally:
             partial.unlink(missing_ok=True)
-    return Exported(leaves, checkpoints)
+    return Exported(leaves, checkpoints, adjustments)
 
 
 def _parts(rows: Rows, cert: RelayCert) -> Iterator[Part]:
@@ -68,23 +72,27 @@ def _parts(rows: Rows, cert: RelayCert) -> Iterator[Part]:
     first = 0
     for checkpoint in rows.checkpoints():
         tiles = Tiles(rows)
-        found = _leaves_of(rows, checkpoint.day, cert.relay_id)
+        found = _entries_of(rows, checkpoint.day, cert.relay_id)
         for index in range(first, checkpoint.size):
-            leaf = found.get(tiles.node(0, index))
-            if leaf is None:
+            part = found.get(tiles.node(0, index))
+            if part is None:
                 raise DatabaseError(
-                    f"leaf {index} of the ledger is missing in the database",
+                    f"entry {index} of the ledger is missing in the database",
                     "restore it from a backup: its hash is in signed checkpoints",
                 )
-            yield open_leaf(leaf)
+            yield part
         yield Closed(checkpoint.day, checkpoint.note)
         first = checkpoint.size
 
 
-def _leaves_of(rows: Rows, day: int, relay_id: RelayId) -> dict[Hash, bytes]:
-    """A day's leaves of all businesses, by their hash in the tree."""
-    return {
-        entry_hash(open_leaf(leaf), relay_id): leaf
-        for business in rows.businesses()
-        for leaf in rows.leaves_of_days(business.id, day, day)
-    }
+def _entries_of(rows: Rows, day: int, relay_id: RelayId) -> dict[Hash, Leaf | Adjust]:
+    """A day's leaves and adjustments of all businesses, by their hash in the tree."""
+    found: dict[Hash, Leaf | Adjust] = {}
+    for business in rows.businesses():
+        for data in rows.leaves_of_days(business.id, day, day):
+            leaf = open_leaf(data)
+            found[entry_hash(leaf, relay_id)] = leaf
+        for stored in rows.adjusts_of_days(business.id, day, day):
+            adjust = open_adjust(stored.adjust)
+            found[adjust_hash(adjust, relay_id)] = adjust
+    return found

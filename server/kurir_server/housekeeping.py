@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kurir_billing.report import WAIT_DAYS
 from kurir_billing.windows import WINDOW
 from kurir_server.ledger import Ledger
 from kurir_server.limits import ACCEPTED_SECOND_KEPT, MAX_UNSETTLED, TIDY_ROWS, UNREAD_DAYS
@@ -110,5 +111,7 @@ def _end(table: Swept, now: int) -> int:
             return now - WINDOW
         case Swept.SECONDS:
             return now - ACCEPTED_SECOND_KEPT
+        case Swept.REPORTS:
+            return now // DAY - WAIT_DAYS
         case Swept.CHARGES | Swept.USED | Swept.LANES:
             return now // DAY

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from kurir_server.limits import CREATE_RATE, DIRECTORY_NETWORK_RATE, MAX_BUCKETS
+from kurir_server.limits import (
+    CREATE_RATE,
+    DIRECTORY_NETWORK_RATE,
+    MAX_BUCKETS,
+    REPORT_NETWORK_RATE,
+)
 from kurir_server.rates import Buckets
 from kurir_server.relay import Arrival
 
@@ -16,8 +21,8 @@ if TYPE_CHECKING:
 class Hub:
     """Passes what was committed to the connections that it concerns.
 
-    ``touched`` are those that may have something to send; ``create_rate`` and
-    ``directory_rate`` are shared by the connections of one network.
+    ``touched`` are those that may have something to send; ``create_rate``, ``directory_rate`` and
+    ``report_rate`` are shared by the connections of one network.
     """
 
     def __init__(self) -> None:
@@ -25,6 +30,7 @@ class Hub:
         self.touched: set[Connection] = set()
         self.create_rate: Buckets[bytes] = Buckets(CREATE_RATE, MAX_BUCKETS)
         self.directory_rate: Buckets[bytes] = Buckets(DIRECTORY_NETWORK_RATE, MAX_BUCKETS)
+        self.report_rate: Buckets[bytes] = Buckets(REPORT_NETWORK_RATE, MAX_BUCKETS)
 
     def reads(self, row: int, reader: Connection) -> None:
         """From now on ``reader`` gets what arrives; a former reader gets no more."""

@@ -1,5 +1,5 @@
 """The relay's own keys: what signs beacons, receipts, refusals, passes, rate cards, badges, terms,
-entry tickets, invoice heads, checkpoints.
+entry tickets, invoice heads, adjustments, checkpoints.
 
 Billing returns the bytes to sign; this module signs them and nothing else. The root key only
 certifies working keys and is not needed to serve: :mod:`kurir_server.keyfiles` keeps it apart.
@@ -15,6 +15,7 @@ import msgspec
 from nacl import bindings
 from nacl.secret import SecretBox
 
+from kurir_billing.adjust import Adjust, adjust_message
 from kurir_billing.answers import Quote, Receipt, Refusal, receipt_message, refusal_message
 from kurir_billing.invoice import InvoiceHead, invoice_message
 from kurir_billing.kinds import PassKind, RefusalCode
@@ -68,11 +69,12 @@ def certify(
     receipt: SigningKey,
     operator: SigningKey,
     checkpoint: SigningKey,
+    report_pk: bytes,
     now: int,
     until: int,
 ) -> RelayCert:
     """The root key's word for the working keys, from ``now`` to ``until`` in seconds."""
-    keys = (beacon.public, receipt.public, operator.public, checkpoint.public)
+    keys = (beacon.public, receipt.public, operator.public, checkpoint.public, report_pk)
     signature = root.sign(relay_cert_message(*keys, now, until))
     return RelayCert(root.public, *keys, now, until, signature)
 
@@ -196,6 +198,11 @@ class RelayKeys:
         """The head with the operator's signature in it."""
         signature = self.operator_key.sign(invoice_message(self.relay_id, head))
         return msgspec.structs.replace(head, signature=signature)
+
+    def adjust(self, unsigned: Adjust) -> Adjust:
+        """The adjustment with the operator's signature in it."""
+        signature = self.operator_key.sign(adjust_message(self.relay_id, unsigned))
+        return msgspec.structs.replace(unsigned, signature=signature)
 
     def checkpoint(self, size: int, root: Hash) -> bytes:
         """The signed note of the ledger at this size."""

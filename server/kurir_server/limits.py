@@ -75,6 +75,11 @@ SMALL_BUSINESS_RATE: Final = Rate(per_second=1.0, burst=10)
 PAIR_RATE: Final = Rate(per_second=1 / 6, burst=45)
 """Charges into one mailbox: one per 6 s sustained; the burst is a lively dialogue, borrowed from
 the four and a half minutes in which it is earned back."""
+REPORT_RATE: Final = Rate(per_second=0.002, burst=5)
+"""``report`` from one connection: a person has few messages to report in a day."""
+REPORT_NETWORK_RATE: Final = Rate(per_second=0.02, burst=20)
+"""``report`` from one network address (IPv6: one /64): enough for many people behind one address,
+and nobody fills the operator's box from there within days."""
 MAX_BUCKETS: Final = 50_000
 """Rate counters held in memory; full ones are forgotten first, then the oldest."""
 
@@ -104,6 +109,13 @@ FIRST_STARTS: Final = 250
 
 PAGE_LEAVES: Final = 256
 """Leaves of one ``settlements_are``: about 160 KiB."""
+
+PAGE_ADJUSTMENTS: Final = 12
+"""Adjustments of one ``adjustments_are``: with the longest reports 900 KiB, less than a frame."""
+MAX_REPORTS: Final = 10_000
+"""Reports that wait for the operator; one network needs six days to send as many."""
+MAX_REPORT_BYTES: Final = 256 * 1_048_576
+"""The same in bytes, so that reports cannot fill a disk."""
 
 LEDGER_RATE: Final = Rate(per_second=10.0, burst=100)
 """``checkpoint``, ``consistency`` and ``terms`` from one connection: anyone may ask, and a proof or

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from kurir_server.limits import DIRECTORY_RATE, LEDGER_RATE
+from kurir_server import reports
+from kurir_server.limits import DIRECTORY_RATE, LEDGER_RATE, REPORT_RATE
 from kurir_server.rates import Rate
 from kurir_server.rows import Moment, Rows
 from kurir_server.services import Services
@@ -14,6 +15,7 @@ from kurir_wire.entries import Result
 from kurir_wire.frames import (
     BeaconIs,
     CardIs,
+    GetAdjustments,
     GetBeacon,
     GetBusiness,
     GetCard,
@@ -25,21 +27,30 @@ from kurir_wire.frames import (
     GetSettlements,
     GetTerms,
     Push,
+    SendReport,
 )
 from kurir_wire.ids import MINUTE, BusinessId, Hash, MailboxId
 
 NOT_PROVED: Final = Result(codes.NOT_AUTHORISED, "this connection has not proved to be a business")
 
-OfBusiness: TypeAlias = GetSettlements | GetInvoice | GetInclusion | GetTerms
+OfBusiness: TypeAlias = GetSettlements | GetInvoice | GetInclusion | GetTerms | GetAdjustments
 """Only the business itself may ask."""
 Question: TypeAlias = (
-    OfBusiness | GetBeacon | GetCard | GetBusiness | GetRateCard | GetCheckpoint | GetConsistency
+    OfBusiness
+    | GetBeacon
+    | GetCard
+    | GetBusiness
+    | GetRateCard
+    | GetCheckpoint
+    | GetConsistency
+    | SendReport
 )
 RATES: Final[dict[type[Question], Rate]] = {
     GetBusiness: DIRECTORY_RATE,
     GetCheckpoint: LEDGER_RATE,
     GetConsistency: LEDGER_RATE,
     GetTerms: LEDGER_RATE,
+    SendReport: REPORT_RATE,
 }
 """What one connection may ask how often."""
 
@@ -70,6 +81,8 @@ def answer(services: Services, question: Question, business_id: BusinessId | Non
             return lambda rows, moment: ledger.checkpoint(rows, moment, n)
         case GetConsistency():
             return lambda rows, moment: ledger.consistency(rows, question)
+        case SendReport():
+            return lambda rows, moment: reports.take(rows, moment, question)
         case _:
             return _of_business(services, question, business_id) if business_id else NOT_PROVED
 
@@ -85,6 +98,8 @@ def _of_business(services: Services, question: OfBusiness, business_id: Business
             return lambda rows, moment: ledger.inclusion(rows, moment, business_id, question)
         case GetTerms(n):
             return lambda rows, moment: registry.terms(rows, moment, business_id, n)
+        case GetAdjustments():
+            return lambda rows, moment: reports.adjustments(rows, moment, business_id, question)
 
 
 def _card(services: Services, rows: Rows, moment: Moment, question: GetCard) -> Push | Result:

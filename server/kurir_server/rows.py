@@ -146,6 +146,29 @@ class StoredCheckpoint:
     note: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class StoredReport:
+    """A sealed report, and the day on which it came."""
+
+    id: bytes
+    day: int
+    sealed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAdjust:
+    """A re-rated charge: the packed adjustment and leaf with what finds them, and ``copy``: the
+    report, sealed to the business (empty: its card had no usable key)."""
+
+    business_id: BusinessId
+    day: int
+    hash: Hash
+    leaf_hash: Hash
+    adjust: bytes
+    leaf: bytes
+    copy: bytes
+
+
 class PreKeyKind(Enum):
     """The two kinds of one-time prekeys."""
 
@@ -164,6 +187,7 @@ class Swept(Enum):
     MARKS = ("marks", "tag", "until_hour")
     STARTS = ("starts", "tag", "until_hour")
     TICKETS = ("tickets", "entry_id", "not_after")
+    REPORTS = ("reports", "id", "day")
 
 
 class Rows(Protocol):
@@ -346,6 +370,32 @@ class Rows(Protocol):
         """Which leaves of the tree are of a day: first, and the one after the last."""
 
     def add_checkpoint(self, checkpoint: StoredCheckpoint) -> None: ...
+
+    # Reports and adjustments
+
+    def reports_held(self) -> tuple[int, int]:
+        """How many wait, and their bytes."""
+
+    def report(self, report_id: bytes) -> StoredReport | None: ...
+
+    def reports(self) -> list[StoredReport]:
+        """All, by day."""
+
+    def add_report(self, report: StoredReport) -> None: ...
+
+    def drop_report(self, report_id: bytes) -> None: ...
+
+    def adjust_of_leaf(self, leaf_hash: Hash) -> StoredAdjust | None: ...
+
+    def adjust_named(self, business_id: BusinessId, day: int, name: Hash) -> StoredAdjust | None:
+        """By the hash of the adjustment."""
+
+    def adjusts_of_days(
+        self, business_id: BusinessId, first_day: int, last_day: int
+    ) -> list[StoredAdjust]:
+        """Those of the days from first to last, both included, in order of their hash."""
+
+    def add_adjust(self, adjust: StoredAdjust) -> None: ...
 
     # Rate cards
 

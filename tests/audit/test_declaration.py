@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+import kurir_billing.adjust
 import kurir_billing.answers
 import kurir_billing.charge
 import kurir_billing.invoice
@@ -35,6 +36,7 @@ ALL = (*STORE, META_KEYS, COMMON, *LOG, *NETWORK, *REQUESTS, *REPLIES, *ENTRIES,
 
 PACKED = (
     kurir_billing.charge.Charge,
+    kurir_billing.adjust.Adjust,
     kurir_billing.answers.Receipt,
     kurir_billing.answers.Refusal,
     kurir_billing.lane.Lane,
@@ -45,7 +47,8 @@ PACKED = (
     kurir_wire.cards.Signed,
     kurir_wire.cards.BusinessCard,
 )
-"""What travels as bytes inside a frame. A person's card is not here: it is encrypted."""
+"""What travels as bytes inside a frame. A person's card and a report are not
+here: they are encrypted."""
 
 
 def names(groups: Iterable[Group]) -> dict[str, tuple[str, ...]]:

@@ -19,8 +19,8 @@ _NEW_IN_2: Final = {
 
 
 def to_version_2(store: Store) -> None:
-    """Without categories and evidence."""
-    _without(store, _NEW_IN_3, "pass", "ticket", "entry")
+    """Without categories, evidence and reports."""
+    _without(store, _NEW_IN_3, "pass", "ticket", "entry", "reportable", "adjustment")
     store.put("schema", b"2")
 
 

@@ -21,7 +21,7 @@ from kurir_client.outbox import Ready
 from kurir_client.profile import Profile
 from kurir_client.schema import Contact, Kind, Role
 from kurir_crypto.keys import SigningKeyPair
-from kurir_crypto.sealing import MailboxKey, week_of
+from kurir_crypto.sealing import EnvelopeKeyPair, MailboxKey, week_of
 from kurir_crypto.session import Session
 from kurir_wire.beacons import Beacon, beacon_message
 from kurir_wire.cards import TIER_PLATFORM, BusinessCard, Signed
@@ -55,12 +55,14 @@ class RelayKeys:
         self.root, self.beacon_key, self.receipt, self.operator, self.checkpoint = (
             SigningKeyPair.generate() for _ in range(5)
         )
+        self.report = EnvelopeKeyPair.generate()
         self.cert = RelayCert(
             self.root.public,
             self.beacon_key.public,
             self.receipt.public,
             self.operator.public,
             self.checkpoint.public,
+            self.report.public,
             0,
             START * 2,
             bytes(64),

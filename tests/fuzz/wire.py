@@ -233,7 +233,8 @@ def certificate(data: bytes) -> bool:
         assert unpack(pack(cert), RelayCert) == cert
         attempt(REFUSALS, lambda: cert.verify(NOW))
         keys = cert.beacon_pk, cert.receipt_pk, cert.operator_pk, cert.checkpoint_pk
-        signature = sign(RELAY.root, relay_cert_message(*keys, cert.not_before, cert.not_after))
+        message = relay_cert_message(*keys, cert.report_pk, cert.not_before, cert.not_after)
+        signature = sign(RELAY.root, message)
         right = replace(cert, root_pk=public(RELAY.root), signature=signature)
         attempt(ExpiredError, lambda: right.verify(NOW))
     badge = attempt(MalformedError, lambda: unpack(data, Badge, limit=2_048))

@@ -143,6 +143,11 @@ class TestRelay:
         return key(f"{self.name} checkpoint")
 
     @property
+    def report_pk(self) -> bytes:
+        """Of the right length; nothing is sealed to it."""
+        return b32(f"{self.name} report") * (ENVELOPE_KEY_BYTES // 32)
+
+    @property
     def id(self) -> RelayId:
         return relay_id_of(public(self.root))
 
@@ -151,7 +156,7 @@ class TestRelay:
             public(secret)
             for secret in (self.beacon_key, self.receipt_key, self.operator, self.checkpoint_key)
         )
-        keys = (beacon, receipt, operator, checkpoint)
+        keys = (beacon, receipt, operator, checkpoint, self.report_pk)
         signature = sign(self.root, relay_cert_message(*keys, not_before, not_after))
         return RelayCert(public(self.root), *keys, not_before, not_after, signature)
 

@@ -48,8 +48,9 @@ def test_integers_are_big_endian_and_fixed() -> None:
 def test_what_relays_and_owners_sign() -> None:
     relay, business = RelayId(R), BusinessId(B)
     five, nine = bytes(7) + b"\5", bytes(7) + b"\x09"
-    assert relaycert.relay_cert_message(N, G, M, R, 5, 9) == (
-        b"kurir/relay-cert/1\0" + N + G + M + R + five + nine
+    report_key = bytes(1_216)
+    assert relaycert.relay_cert_message(N, G, M, R, report_key, 5, 9) == (
+        b"kurir/relay-cert/1\0" + N + G + M + R + report_key + five + nine
     )
     assert beacons.beacon_message(relay, 5, N[:16]) == (
         b"kurir/beacon/1\0" + R + b"\0\0\0\5" + N[:16]

@@ -139,7 +139,16 @@ async def test_a_relay_from_before_the_ledger(tmp_path: Path) -> None:
     relay = RelayProcess(tmp_path).init()
     (keyfiles.default_folder(relay.db) / keyfiles.CHECKPOINT).unlink()
     with database(relay) as connection:
-        for table in ("pending", "tiles", "checkpoints", "marks", "starts", "tickets"):
+        for table in (
+            "pending",
+            "tiles",
+            "checkpoints",
+            "marks",
+            "starts",
+            "tickets",
+            "reports",
+            "adjustments",
+        ):
             connection.execute(f"DROP TABLE {table}")
         connection.execute("ALTER TABLE mailboxes DROP COLUMN refused")
         for column in ("starts", "terms_issued", "terms_signature"):

@@ -37,6 +37,7 @@ from kurir_wire.frames import (
     Create,
     Delete,
     Error,
+    GetAdjustments,
     GetBeacon,
     GetBusiness,
     GetCard,
@@ -57,16 +58,17 @@ from kurir_wire.frames import (
     Register,
     Request,
     Results,
+    SendReport,
     SetRefused,
     SettlementsAre,
     Submit,
 )
 from kurir_wire.gates import token_gate
 from kurir_wire.ids import DAY, HOUR, MINUTE, NO_HASH, RelayId
-from kurir_wire.limits import MAX_PREKEYS
+from kurir_wire.limits import MAX_PREKEYS, REPORT_SIZES
 from kurir_wire.prekeys import PREKEY_LAST_RESORT
 from kurir_wire.proofs import create_message, prove_message
-from tests.server.helpers import CARD_HASH, Box, Key, Shop, receipt_of
+from tests.server.helpers import CARD_HASH, Box, Key, Shop, body, receipt_of
 from tests.server.rig import START, Rig, Talk
 
 OTHER_NONCE = bytes(reversed(range(32)))
@@ -128,6 +130,8 @@ def one_of_each(rig: Rig, box: Box, shop: Shop) -> dict[type[object], Request]:
         GetConsistency(7, 1, 1),
         GetTerms(7),
         SetRefused(7, box.id, 0),
+        SendReport(7, body(REPORT_SIZES[0])),
+        GetAdjustments(7, 202701, NO_HASH),
     ]
     return {type(request): request for request in found}
 
@@ -158,6 +162,7 @@ def test_a_fresh_connection_may_do_nothing_for_others(rig: Rig) -> None:
         GetInvoice,
         GetInclusion,
         GetTerms,
+        GetAdjustments,
     }
 
 

@@ -13,16 +13,19 @@ from typing import Final
 
 import click
 
-from kurir_billing.invoice import Invoice
+from kurir_billing.invoice import Invoice, show_day
 from kurir_billing.invoice_file import from_json, to_json
-from kurir_billing.kinds import Class
+from kurir_billing.kinds import Category, Class
+from kurir_billing.ratecard import RateCard
 from kurir_billing.tariffs import tariff_named
+from kurir_client import adjustments, terms
 from kurir_client import business as own
-from kurir_client import terms
+from kurir_client.adjustments import Ruling
 from kurir_client.cli.output import Output, usd
 from kurir_client.cli.prices import category_option, described, facts_of
 from kurir_client.cli.sending import deliver_now
 from kurir_client.cli.session import Options, pass_options, run
+from kurir_client.display import harmless
 from kurir_client.errors import PeerError, UsageError
 from kurir_client.files import write_private
 from kurir_client.messenger import Messenger
@@ -30,6 +33,8 @@ from kurir_client.offers import category_named, offer, refused
 from kurir_client.profile import Profile
 from kurir_client.schema import Contact, Kind
 from kurir_wire.cards import TIER_NAMES
+from kurir_wire.ids import Hash
+from kurir_wire.relaycert import RelayCert
 
 
 @click.group()
@@ -293,6 +298,60 @@ def business_ledger(options: Options) -> None:
         )
     if not agreeing:
         options.out.hint("none yet; kurir business invoice fetches one")
+
+
+@business.command("adjustments")
+@click.option("--month", required=True, metavar="YYYY-MM", help="When the operator decided.")
+@pass_options
+def business_adjustments(options: Options, month: str) -> None:
+    """Fetch the charges that the operator re-rated after a report, and verify each."""
+    out, number = options.out, _month(month)
+    with options.profile() as profile:
+        found, cert, cards = run(_adjustments(profile, number))
+        for ruling in found:
+            was = _category(ruling.leaf.line.category)
+            right = _category(ruling.adjust.category)
+            text = adjustments.text_of(ruling, profile)
+            shown = "(its report does not open)" if text is None else harmless(text)
+            delta = ruling.adjust.delta_micro_usd
+            out.line(
+                f"{show_day(ruling.adjust.day)}: {was} is {right}, {delta} micro-USD more: {shown}",
+                event="adjustment",
+                day=show_day(ruling.adjust.day),
+                settled=show_day(ruling.leaf.settled_day),
+                charge=ruling.leaf.charge_hash(profile.relay_id).hex(),
+                was=was,
+                category=right,
+                delta_micro_usd=delta,
+                said=text,
+            )
+        adjustments.verify(profile, cert, cards, found)
+        total = sum(ruling.adjust.delta_micro_usd for ruling in found)
+        out.line(
+            f"{month}: {len(found)} adjustments, {total} micro-USD = {usd(total)}; verified",
+            event="adjustments",
+            month=month,
+            count=len(found),
+            total_micro_usd=total,
+            verified=True,
+        )
+
+
+def _category(number: int) -> str:
+    try:
+        return Category(number).name.lower()
+    except ValueError:
+        return f"category {number}"
+
+
+async def _adjustments(
+    profile: Profile, month: int
+) -> tuple[tuple[Ruling, ...], RelayCert, dict[Hash, RateCard]]:
+    messenger = Messenger(profile)
+    async with messenger.online(reading=False) as link:
+        await own.keep_fresh(profile, link)
+        found = await adjustments.fetch(profile, link, month)
+        return found, link.cert, await adjustments.fetch_cards(link, found)
 
 
 def _remind(options: Options, profile: Profile) -> None:

@@ -20,6 +20,7 @@ from kurir_server.store.billing import BillingRows
 from kurir_server.store.businesses import BusinessRows
 from kurir_server.store.ledger import LedgerRows
 from kurir_server.store.mailboxes import Cursor, MailboxRows
+from kurir_server.store.reports import ReportRows
 from kurir_server.store.schema import SCHEMA, SCHEMA_VERSION
 from kurir_server.store.upgrade import upgrade, version_of
 
@@ -31,7 +32,7 @@ _STATEMENTS: Final = 256
 """Prepared statements kept: more than there are."""
 
 
-class SqlRows(MailboxRows, BusinessRows, BillingRows, LedgerRows):
+class SqlRows(MailboxRows, BusinessRows, BillingRows, LedgerRows, ReportRows):
     """Implements :class:`kurir_server.rows.Rows`."""
 
 

@@ -62,6 +62,25 @@ ALTER TABLE businesses ADD COLUMN terms_signature BLOB;
 """
 """What version 3 added: what the relay remembers to price by more than one message, and the
 operator's terms."""
+REPORTS: Final = """
+CREATE TABLE reports (
+    id BLOB PRIMARY KEY,
+    day INTEGER NOT NULL,
+    sealed BLOB NOT NULL
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE adjustments (
+    business BLOB NOT NULL,
+    day INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    leaf_hash BLOB NOT NULL UNIQUE,
+    adjust BLOB NOT NULL,
+    leaf BLOB NOT NULL,
+    copy BLOB NOT NULL,
+    PRIMARY KEY (business, day, hash)
+) WITHOUT ROWID, STRICT;
+"""
+"""What version 3 added for reports."""
 
 SCHEMA: Final = (
     """
@@ -161,4 +180,5 @@ CREATE TABLE rate_cards (
 """
     + LEDGER
     + EVIDENCE
+    + REPORTS
 )

@@ -7,7 +7,7 @@ import sqlite3
 from kurir_billing.leaf import open_leaf
 from kurir_billing.ledger import entry_hash
 from kurir_server.errors import DatabaseError
-from kurir_server.store.schema import EVIDENCE, LEDGER, SCHEMA_VERSION
+from kurir_server.store.schema import EVIDENCE, LEDGER, REPORTS, SCHEMA_VERSION
 from kurir_wire.errors import WireError
 from kurir_wire.ids import RelayId
 
@@ -29,7 +29,8 @@ def upgrade(connection: sqlite3.Connection) -> None:
         if version == 1:
             _add_ledger(connection)
         if version in (1, 2):
-            _add_evidence(connection)
+            _add(connection, EVIDENCE)
+            _add(connection, REPORTS)
             connection.execute(
                 "UPDATE meta SET value = ? WHERE key = 'schema_version'", (str(SCHEMA_VERSION),)
             )
@@ -45,8 +46,7 @@ def upgrade(connection: sqlite3.Connection) -> None:
 
 def _add_ledger(connection: sqlite3.Connection) -> None:
     """1 to 2: every leaf there is waits for the tree; housekeeping closes their days one by one."""
-    for statement in LEDGER.split(";"):
-        connection.execute(statement)
+    _add(connection, LEDGER)
     relay_id = RelayId(bytes.fromhex(_meta(connection, "relay_id") or ""))
     connection.executemany(
         "INSERT INTO pending VALUES (?, ?)",
@@ -57,10 +57,8 @@ def _add_ledger(connection: sqlite3.Connection) -> None:
     )
 
 
-def _add_evidence(connection: sqlite3.Connection) -> None:
-    """2 to 3: no window is remembered as open. Businesses go on as they were, without signed terms
-    and without a limit on starts, until the operator approves them again."""
-    for statement in EVIDENCE.split(";"):
+def _add(connection: sqlite3.Connection, tables: str) -> None:
+    for statement in tables.split(";"):
         connection.execute(statement)
 
 

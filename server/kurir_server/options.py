@@ -1,0 +1,87 @@
+"""What the commands of ``kurir-relay`` share: options, output, and how errors are told."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, Final, NoReturn, ParamSpec
+
+import click
+
+from kurir_server import keyfiles
+from kurir_server.errors import RelayError
+from kurir_wire.errors import LinkError
+from kurir_wire.ids import BusinessId
+from kurir_wire.links import decode
+
+P = ParamSpec("P")
+
+ID_BYTES: Final = 32
+
+
+def _fail(error: RelayError) -> NoReturn:
+    click.echo(f"error: {error}", err=True)
+    if error.hint:
+        click.echo(f"hint: {error.hint}", err=True)
+    sys.exit(error.exit_code)
+
+
+def reporting(command: Callable[P, None]) -> Callable[P, None]:
+    """Errors as two lines and an exit code, never as a traceback."""
+
+    @wraps(command)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except RelayError as error:
+            _fail(error)
+
+    return wrapper
+
+
+def _business_id(ctx: click.Context, param: click.Parameter, value: str) -> BusinessId:
+    """A business id in base64url or hex."""
+    try:
+        if len(value) == 2 * ID_BYTES:
+            return BusinessId(bytes.fromhex(value))
+        return BusinessId(decode(value, ID_BYTES))
+    except (ValueError, LinkError) as error:
+        raise click.BadParameter("not a business id; see: kurir-relay business list") from error
+
+
+BUSINESS = click.argument("business_id", metavar="ID", callback=_business_id)
+FILE = click.Path(path_type=Path, dir_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+DB = click.option("--db", type=FILE, required=True, help="The relay's database.")
+KEYS = click.option(
+    "--keys", type=FOLDER, help="Folder of the relay's keys.  [default: FILE.keys beside --db]"
+)
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def folder_of(db: Path, keys: Path | None) -> Path:
+    """Where the keys lie."""
+    return keys or keyfiles.default_folder(db)
+
+
+def now() -> int:
+    """Seconds, by this machine's clock."""
+    return int(time.time())
+
+
+def print_facts(facts: dict[str, Any], as_json: bool) -> None:
+    """One fact a line, or JSON."""
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    for name, value in facts.items():
+        click.echo(f"{name.replace('_', ' ')}: {'-' if value is None else value}")
+
+
+def date(seconds: int) -> str:
+    """A day, UTC."""
+    return time.strftime("%Y-%m-%d", time.gmtime(seconds))
