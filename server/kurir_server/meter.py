@@ -132,9 +132,16 @@ class Meter:
         rows.use(judged.tag, until)
         lane_day = min(charge.lane.not_after // DAY + 1, MAX_LANE_DAY)
         rows.set_lane_seq(charge.lane.lane_pk, charge.lane_seq, lane_day)
-        self._pair.take(mailbox.row, moment.tick)
-        self._rate_of(judged.business).take(judged.business.id, moment.tick)
+        self._count(rows, moment, mailbox, judged.business)
         return Result(codes.OK, data=self._keys.receipt(judged.hash, moment.now))
+
+    def _count(self, rows: Rows, moment: Moment, mailbox: Mailbox, business: Business) -> None:
+        """Use the paces up, unless the charge never comes to the disk."""
+        rate = self._rate_of(business)
+        self._pair.take(mailbox.row, moment.tick)
+        rate.take(business.id, moment.tick)
+        rows.if_undone(lambda: self._pair.give_back(mailbox.row))
+        rows.if_undone(lambda: rate.give_back(business.id))
 
     def repeated(self, rows: Rows, charge: Hash) -> Result | None:
         """The receipt of a charge that was accepted before. Once the second is erased it names the

@@ -141,6 +141,8 @@ async def test_a_relay_from_before_the_ledger(tmp_path: Path) -> None:
     with database(relay) as connection:
         for table in ("pending", "tiles", "checkpoints"):
             connection.execute(f"DROP TABLE {table}")
+        for table in ("envelopes", "charges"):
+            connection.execute(f"ALTER TABLE {table} DROP COLUMN sum")
         connection.execute("UPDATE meta SET value = '1' WHERE key = 'schema_version'")
     refused = relay.run("serve", "--listen", "127.0.0.1:0")
     assert refused.returncode == 3

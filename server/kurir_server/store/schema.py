@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 LEDGER: Final = """
 CREATE TABLE pending (
@@ -32,6 +32,12 @@ CREATE TABLE checkpoints (
 ) STRICT;
 """
 """What version 2 added."""
+
+ENVELOPE_SUMS: Final = """
+ALTER TABLE envelopes ADD COLUMN sum BLOB;
+ALTER TABLE charges ADD COLUMN sum BLOB;
+"""
+"""What version 3 added: see :mod:`kurir_server.store.sums`."""
 
 SCHEMA: Final = (
     """
@@ -130,4 +136,5 @@ CREATE TABLE rate_cards (
 ) STRICT;
 """
     + LEDGER
+    + ENVELOPE_SUMS
 )
