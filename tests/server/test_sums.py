@@ -66,10 +66,10 @@ def test_a_changed_charge_takes_its_envelope_along_and_nobody_owes_for_it(
 ) -> None:
     shop = rig.shop()
     box, opening = rig.customer(shop)
+    value = 1 if column == "accepted_hour" else bytes(40)
     for _ in range(MAX_UNSETTLED + 1):
         signed = rig.charge(shop, box, opening, shop.line(is_open=False))
         receipt_of(rig.submit(signed.submission)[0])
-        value = 1 if column == "accepted_hour" else bytes(40)
         change(rig, "charges", column, value, "hash", signed.hash)
         assert rig.waiting(box) == []
     mailbox = rig.run(lambda rows: rows.mailbox(box.id))
