@@ -83,6 +83,11 @@ def _check_quote(store: Store, market: str, grant: Grant | None, quote: Line, no
         )
 
 
+def has_prices(store: Store) -> bool:
+    """Whether a rate card is at hand; each connection of a business takes the one in force."""
+    return store.get("rate_card") is not None
+
+
 def current_rate_card(store: Store) -> tuple[RateCard, Hash]:
     """The rate card that the relay last sent, checked then."""
     body = unpack(store.need("rate_card"), Signed).body

@@ -37,7 +37,7 @@ class Original:
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Original:
-    """Three letters to each of twelve people, paid ones to four customers; some still in the log."""
+    """Letters to twelve people, paid ones to four customers; some of it in the log."""
     with rig_in(tmp_path_factory.mktemp("original")) as rig:
         made = Original(rig.keys, keyfiles.default_folder(rig.store._path), {})
         shop = rig.shop()
