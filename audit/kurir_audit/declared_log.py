@@ -65,6 +65,14 @@ LOG: Final = (
     ),
     Group("disk-recovered", "commits work again", ()),
     Group(
+        "data-damaged",
+        "something in the database is not as it was written; it was not handed on",
+        (
+            _field("error", "Tells a page that SQLite cannot read from a row whose sum is wrong."),
+            _field("rows", "How much was lost; 0 where that cannot be told."),
+        ),
+    ),
+    Group(
         "certificate-ends",
         "the relay's certificate is about to expire",
         (_field("days", "Says how soon a new one is needed."),),

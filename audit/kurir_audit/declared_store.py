@@ -180,6 +180,13 @@ ENVELOPES: Final = Group(
             "its bucket: 2, 4, 16 or 64 KiB",
             Content.SEALED,
         ),
+        Field(
+            "sum",
+            D,
+            "A body that the disk has changed is not handed out as if it were whole.",
+            _ENVELOPE,
+            "nothing that the row does not show: it is computed from it",
+        ),
     ),
 )
 
@@ -293,6 +300,13 @@ CHARGES: Final = Group(
             "the price facts; while the envelope waits, that this mailbox is a customer of this "
             "business" + _SEE,
             Content.SIGNED,
+        ),
+        Field(
+            "sum",
+            B,
+            "A charge that the disk has changed is not settled as if it were whole.",
+            _OPEN_CHARGE,
+            "nothing that the row does not show: it is computed from it",
         ),
     ),
 )

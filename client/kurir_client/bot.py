@@ -35,8 +35,9 @@ from kurir_client.errors import (
     RelayError,
     UsageError,
 )
+from kurir_client.link import Link
 from kurir_client.messenger import Messenger
-from kurir_client.offers import Offer, category_named, offer, refused
+from kurir_client.offers import Offer, category_named, has_prices, offer, refused
 from kurir_client.outbox import INNER_ID_BYTES
 from kurir_client.process import no_core_dumps
 from kurir_client.profile import Profile
@@ -184,7 +185,7 @@ class Bot:
             raise ProfileError("the bot has no passphrase", "set KURIR_PASSPHRASE")
         profile = Profile.open(self._home, passphrase, self._clock, self._ca_file)
         self._messenger = Messenger(profile, on_change=self._changed)
-        self._messenger.on_connect = lambda link: business.keep_fresh(profile, link)
+        self._messenger.on_connect = self._connected
         jobs = [
             asyncio.create_task(self._messenger.follow(lambda state: log.info("%s", state))),
             asyncio.create_task(self._answer()),
@@ -207,6 +208,10 @@ class Bot:
     async def _changed(self) -> None:
         self._wake.set()
 
+    async def _connected(self, link: Link) -> None:
+        await business.keep_fresh(self._profile, link)
+        self._wake.set()
+
     async def _renew(self) -> None:
         """A connection may last for months; each new one renews by itself."""
         messenger = self._need()
@@ -222,6 +227,8 @@ class Bot:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            if not has_prices(messenger.profile.store):
+                continue  # nothing can be answered before the first connection has brought them
             for message in messenger.unread():
                 await self._handle(message)
                 # Marked only now: a bot that is killed in between sees the message again.

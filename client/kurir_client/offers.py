@@ -248,6 +248,11 @@ def cost(store: Store, line: Line) -> int:
     return max(0, line.list_price - unpack(opener.line, Line).list_price)
 
 
+def has_prices(store: Store) -> bool:
+    """Whether a rate card is at hand; each connection of a business takes the one in force."""
+    return store.get("rate_card") is not None
+
+
 def current_rate_card(store: Store) -> tuple[RateCard, Hash]:
     """The rate card that the relay last sent, checked then."""
     return _parsed(store.need("rate_card"))

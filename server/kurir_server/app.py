@@ -233,7 +233,7 @@ def _only_one(db: Path) -> Iterator[None]:
 async def _serve(
     config: Config, log: Log, keys: RelayKeys, tls: ssl.SSLContext | None, store: AsyncStore
 ) -> None:
-    relay_id, minute = await store.run(lambda opened: (opened.relay_id, opened.rows.minute()))
+    relay_id, minute = await store.run(Store.origin)
     if relay_id != keys.relay_id:
         raise ConfigError(
             f"{config.db} belongs to another relay than the keys in {config.keys}",

@@ -136,6 +136,9 @@ TIDY_SECONDS: Final = 60
 acknowledged envelope is gone from all files within about a minute."""
 TIDY_ROWS: Final = 5_000
 """Rows that one step of housekeeping looks at, so that nobody waits long for it."""
+RECOVERED_SECONDS: Final = 15
+"""Commits have to work for so long before the log says that a failed disk works again: three times
+RETRY_SECONDS, after which whoever was refused has come back."""
 BUSY_MILLISECONDS: Final = 5_000
 """How long a transaction waits for another process (``kurir-relay business …``)."""
 

@@ -135,9 +135,16 @@ class Meter:
             earned = self._marks.earn(
                 rows, business.id, mailbox.id, judged.opens, judged.hash, klass, moment.now
             )
-        self._pair.take(mailbox.row, moment.tick)
-        self._rate_of(business).take(business.id, moment.tick)
+        self._count(rows, moment, mailbox, business)
         return Result(codes.OK, data=self._keys.receipt(judged.hash, moment.now, earned))
+
+    def _count(self, rows: Rows, moment: Moment, mailbox: Mailbox, business: Business) -> None:
+        """Use the paces up, unless the charge never comes to the disk."""
+        rate = self._rate_of(business)
+        self._pair.take(mailbox.row, moment.tick)
+        rate.take(business.id, moment.tick)
+        rows.if_undone(lambda: self._pair.give_back(mailbox.row))
+        rows.if_undone(lambda: rate.give_back(business.id))
 
     def settle(self, rows: Rows, moment: Moment, charge: Hash, secret: bytes | None) -> bool:
         """The reader removed a metered envelope. With the right secret, in time, it becomes a

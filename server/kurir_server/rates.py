@@ -92,6 +92,12 @@ class Buckets(Generic[Key]):
                 self._buckets.popitem(last=False)
         return refusal
 
+    def give_back(self, key: Key) -> None:
+        """One that was taken came to nothing."""
+        bucket = self._buckets.get(key)
+        if bucket is not None:
+            self._buckets[key] = Bucket(bucket.tokens + 1, bucket.at)
+
     def prune(self, now: float) -> None:
         """Forget buckets that are full again: they say nothing that a new one would not."""
         full = [k for k, b in self._buckets.items() if b.level(self.rate, now) >= self.rate.burst]

@@ -173,6 +173,7 @@ class Registry:
             return Result(codes.NOT_FOUND, "there is no such business, or its card has expired")
         ec = kem = None
         if self._one_time.take(business_id, moment.tick) is None:
+            rows.if_undone(lambda: self._one_time.give_back(business_id))
             ec = rows.take_prekey(business_id, PreKeyKind.EC)
             kem = rows.take_prekey(business_id, PreKeyKind.KEM)
         return BusinessIs(

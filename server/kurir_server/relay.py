@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from kurir_billing.charge import open_charge
 from kurir_billing.kinds import Category
+from kurir_server.errors import DamagedError
 from kurir_server.keys import RelayKeys
 from kurir_server.limits import (
     BORN_HOUR_SLACK,
@@ -37,6 +38,10 @@ NOT_AUTHORISED = Result(
     codes.NOT_AUTHORISED, "the signature is not the mailbox's, or was made for another connection"
 )
 FULL = Result(codes.FULL, "the mailbox holds as much as it may; retry when it has been read")
+COMES_AGAIN = (codes.RATE, codes.FULL, codes.CONFLICT, codes.REFUSED)
+"""What was answered so may be sent once more, in these bytes or in others."""
+AT_ONCE = 1
+"""Seconds until what stood behind one that was not taken may come again: as soon as that has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +159,8 @@ class Relay:
     def submit(
         self, rows: Rows, moment: Moment, submissions: Sequence[Submission | Result]
     ) -> Submitted:
-        """Take envelopes.
+        """Take envelopes, of one mailbox in the order in which they stand: after one that may come
+        again no later one for its mailbox is taken.
 
         :param submissions: a result stands for one that was refused before it came here
         """
@@ -162,6 +168,7 @@ class Relay:
         arrivals: list[Arrival] = []
         found: dict[bytes, Mailbox | None] = {}
         changed: dict[int, Mailbox] = {}
+        stopped: dict[bytes, Result] = {}
         for entry in submissions:
             if isinstance(entry, Result):
                 results.append(entry)
@@ -169,8 +176,11 @@ class Relay:
             if entry.mailbox_id not in found:
                 found[entry.mailbox_id] = rows.mailbox(MailboxId(entry.mailbox_id))
             mailbox = found[entry.mailbox_id]
-            result, taken = self._take(rows, moment, mailbox, entry)
+            stop = stopped.get(entry.mailbox_id)
+            result, taken = self._take(rows, moment, mailbox, entry, stop)
             results.append(result)
+            if result is not None and result.code in COMES_AGAIN:
+                stopped.setdefault(entry.mailbox_id, _put_off(result))
             if taken is not None and mailbox is not None:
                 arrivals.append(taken)
                 changed[mailbox.row] = mailbox
@@ -179,8 +189,14 @@ class Relay:
         return Submitted(results, arrivals)
 
     def _take(
-        self, rows: Rows, moment: Moment, mailbox: Mailbox | None, entry: Submission
+        self,
+        rows: Rows,
+        moment: Moment,
+        mailbox: Mailbox | None,
+        entry: Submission,
+        stop: Result | None,
     ) -> tuple[Result | None, Arrival | None]:
+        """:param stop: the answer if it would be written now, but must not"""
         try:
             check_bucket(entry.body)
         except MalformedError as error:
@@ -188,7 +204,7 @@ class Relay:
         if entry.charge is not None:
             if entry.token is not None:
                 return Result(codes.MALFORMED, "an envelope has a token or a charge"), None
-            return self._take_metered(rows, moment, mailbox, entry)
+            return self._take_metered(rows, moment, mailbox, entry, stop)
         if mailbox is None:
             return NO_MAILBOX, None
         shown = OPEN_GATE if entry.token is None else token_gate(entry.token)
@@ -197,9 +213,10 @@ class Relay:
         if entry.token is None and len(entry.body) not in ADDRESS_BUCKETS:
             detail = f"a body for an address has one of the lengths {ADDRESS_BUCKETS}"
             return Result(codes.MALFORMED, detail), None
-        if self._is_full(mailbox, entry):
+        stop = stop or (FULL if self._is_full(mailbox, entry) else None)
+        if stop is not None:
             stored = rows.envelope_body(mailbox.row, EnvelopeId(entry.envelope_id))
-            return (None if stored == entry.body else FULL), None
+            return (None if stored == entry.body else stop), None
         n = self._write(rows, moment, mailbox, entry, None)
         if n is None:
             stored = rows.envelope_body(mailbox.row, EnvelopeId(entry.envelope_id))
@@ -215,12 +232,13 @@ class Relay:
         moment: Moment,
         mailbox: Mailbox | None,
         entry: Submission,
+        stop: Result | None,
     ) -> tuple[Result | None, Arrival | None]:
         judged = self._meter.judge(rows, moment, mailbox, entry)
         if not isinstance(judged, Judged) or mailbox is None:
             return (judged if isinstance(judged, Result) else NO_MAILBOX), None
-        if self._is_full(mailbox, entry):
-            return FULL, None
+        if stop is not None or self._is_full(mailbox, entry):
+            return stop or FULL, None
         n = self._write(rows, moment, mailbox, entry, judged.hash)
         if n is None:
             return Result(codes.CONFLICT, "this envelope id was used before"), None
@@ -262,26 +280,33 @@ class Relay:
         for row, after in wanted:
             if count <= 0 or size <= 0:
                 break
-            mailbox = rows.mailbox_at(row)
-            if mailbox is None:
-                batches.append(Batch(row, [], after, blocked=True))
-                continue
-            batch = self._fetch_one(rows, moment, mailbox, after, count, size)
+            try:
+                batch = self._fetch_one(rows, moment, row, after, count, size)
+            except DamagedError:
+                # Where the file is damaged under one mailbox, the others go on.
+                batch = Batch(row, [], after, blocked=True)
             count -= len(batch.deliveries)
             size -= sum(len(delivery.body) for delivery in batch.deliveries)
             batches.append(batch)
         return batches
 
     def _fetch_one(
-        self, rows: Rows, moment: Moment, mailbox: Mailbox, after: int, count: int, size: int
+        self, rows: Rows, moment: Moment, row: int, after: int, count: int, size: int
     ) -> Batch:
+        mailbox = rows.mailbox_at(row)
+        if mailbox is None:
+            return Batch(row, [], after, blocked=True)
         deliveries: list[Delivery] = []
+        damaged: list[EnvelopeId] = []
         up_to, handed, room = mailbox.next_n - 1, mailbox.handed_n, -1
         blocked = False
         for envelope in rows.waiting(mailbox.row, after, moment.now // HOUR):
             if len(deliveries) >= count or size <= 0:
                 up_to = after
                 break
+            if not envelope.whole:
+                damaged.append(envelope.envelope_id)
+                continue
             label = None
             if envelope.charge is not None:
                 if room < 0:
@@ -297,10 +322,24 @@ class Relay:
             deliveries.append(Delivery(mailbox.id, envelope.envelope_id, envelope.body, label))
             size -= len(envelope.body)
             after = envelope.n
-        if handed != mailbox.handed_n:
+        for envelope_id in damaged:
+            self._remove(rows, moment, mailbox, envelope_id)
+        if damaged or handed != mailbox.handed_n:
             mailbox.handed_n = handed
             rows.put_counters(mailbox)
         return Batch(mailbox.row, deliveries, up_to, blocked)
+
+    def _remove(
+        self, rows: Rows, moment: Moment, mailbox: Mailbox, envelope_id: EnvelopeId
+    ) -> None:
+        """Take away what its reader can never have; nothing is owed for it."""
+        taken = rows.take_envelope(mailbox.row, envelope_id)
+        if taken is None:
+            return
+        mailbox.depth -= 1
+        mailbox.size -= taken.size
+        if taken.charge is not None:
+            self._meter.settle(rows, moment, taken.charge, None)
 
     def ack(
         self, rows: Rows, moment: Moment, acks: Sequence[tuple[int | None, Ack]]
@@ -378,3 +417,11 @@ class Relay:
         if keep_until > mailbox.keep_until:
             rows.keep_mailbox(mailbox.row, keep_until)
             mailbox.keep_until = keep_until
+
+
+def _put_off(first: Result) -> Result:
+    """The answer to what would overtake ``first``, which was not taken."""
+    if first.code == codes.FULL:
+        return first
+    detail = "an earlier one for this mailbox was not taken; send that first"
+    return Result(codes.RATE, detail, first.retry_after or AT_ONCE)

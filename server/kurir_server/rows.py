@@ -5,7 +5,7 @@ Rules are pure functions over :class:`Rows`; they run inside one transaction, in
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -47,12 +47,14 @@ class Mailbox:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An envelope on disk. ``charge`` is the packed charge of a metered one."""
+    """An envelope on disk. ``charge`` is the packed charge of a metered one. ``whole``: it is what
+    was written; else nothing of it may be handed over."""
 
     n: int
     envelope_id: EnvelopeId
     body: bytes
     charge: bytes | None
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,8 @@ class Aged:
 
 @dataclass(frozen=True, slots=True)
 class StoredCharge:
-    """An accepted charge. ``body`` and ``private_hash`` are gone once it can no longer settle."""
+    """An accepted charge. ``body`` and ``private_hash`` are gone once it can no longer settle, or
+    if they are not what was written."""
 
     accepted_hour: int
     private_hash: Hash | None
@@ -193,6 +196,10 @@ class Swept(Enum):
 class Rows(Protocol):
     """Look-ups and writes within one transaction. Every method may raise ``StorageError``."""
 
+    def if_undone(self, undo: Callable[[], None]) -> None:
+        """Call ``undo`` if this transaction does not come to the disk: for what rules keep in
+        memory."""
+
     # The relay itself
 
     def minute(self) -> int:
@@ -238,7 +245,8 @@ class Rows(Protocol):
     def envelope_body(self, row: int, envelope_id: EnvelopeId) -> bytes | None: ...
 
     def waiting(self, row: int, after: int, hour: int) -> Iterable[Waiting]:
-        """Unexpired envelopes with a number above ``after``, oldest first; lazily."""
+        """Unexpired envelopes with a number above ``after``, oldest first; lazily. Damaged ones
+        too, which are marked so."""
 
     def take_envelope(self, row: int, envelope_id: EnvelopeId) -> Taken | None:
         """Remove an envelope."""

@@ -153,6 +153,8 @@ async def test_a_relay_from_before_the_ledger(tmp_path: Path) -> None:
         connection.execute("ALTER TABLE mailboxes DROP COLUMN refused")
         for column in ("starts", "terms_issued", "terms_signature"):
             connection.execute(f"ALTER TABLE businesses DROP COLUMN {column}")
+        for table in ("envelopes", "charges"):
+            connection.execute(f"ALTER TABLE {table} DROP COLUMN sum")
         connection.execute("UPDATE meta SET value = '1' WHERE key = 'schema_version'")
     refused = relay.run("serve", "--listen", "127.0.0.1:0")
     assert refused.returncode == 3

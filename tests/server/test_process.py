@@ -396,32 +396,40 @@ async def test_kill_9_and_the_same_bytes_again(relay: RelayProcess) -> None:
         assert [d.envelope_id for d in await client.take(8)] == billed[:8]
 
 
-async def test_a_disk_that_is_full(relay: RelayProcess) -> None:
+async def test_a_disk_that_is_full(tmp_path: Path) -> None:
     """Nothing is acknowledged, the relay stays up, and goes on when there is room again."""
-    async with relay.client() as client, relay.client() as reader:
-        box, other = await mailbox(client), await mailbox(client)
-        assert await reader.open(box, other) == ["ok", "ok"]
-        entries = [box.write(65_536) for _ in range(10)]
-        room = resource.prlimit(relay.pid, resource.RLIMIT_FSIZE)
-        resource.prlimit(relay.pid, resource.RLIMIT_FSIZE, (128 * 1_024, room[1]))
-        for _ in range(3):
-            results = await client.submit(*entries)
-            assert {r.code if r else "ok" for r in results} == {codes.UNAVAILABLE}
-            assert results[0] is not None
-            assert results[0].retry_after == 5
-        async with relay.client() as late:
-            late.welcome.beacon.verify(late.welcome.cert.beacon_pk, late.relay_id)
-        await reader.nothing(0.1)
-        resource.prlimit(relay.pid, resource.RLIMIT_FSIZE, room)
-        assert await client.submit(*entries) == [None] * 10
-        assert [d.envelope_id for d in await reader.take(10)] == [e.envelope_id for e in entries]
-        assert await client.submit(other.write()) == [None]
-        await reader.take(1)
-    assert relay.stop() == 0
-    said = events(relay)
-    assert said.count("disk-failed") == said.count("disk-recovered") == 1
-    (failed,) = [line for line in logged(relay) if line["event"] == "disk-failed"]
-    assert failed["error"].startswith("SQLITE_")
+    clock = tmp_path / "clock"
+    clock.write_text("0")
+    with running(tmp_path, "--demo-clock", str(clock)) as relay:
+        async with relay.client() as client, relay.client() as reader:
+            box, other = await mailbox(client), await mailbox(client)
+            assert await reader.open(box, other) == ["ok", "ok"]
+            entries = [box.write(65_536) for _ in range(10)]
+            room = resource.prlimit(relay.pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(relay.pid, resource.RLIMIT_FSIZE, (128 * 1_024, room[1]))
+            for _ in range(3):
+                results = await client.submit(*entries)
+                assert {r.code if r else "ok" for r in results} == {codes.UNAVAILABLE}
+                assert results[0] is not None
+                assert results[0].retry_after == 5
+                # What needs no room works, and does not mean that there is some again.
+                async with relay.client() as late:
+                    late.welcome.beacon.verify(late.welcome.cert.beacon_pk, late.relay_id)
+                    assert await late.open(other) == ["ok"]
+                assert await reader.open(other) == ["ok"]
+            await reader.nothing(0.1)
+            resource.prlimit(relay.pid, resource.RLIMIT_FSIZE, room)
+            assert await client.submit(*entries) == [None] * 10
+            taken = await reader.take(10)
+            assert [d.envelope_id for d in taken] == [e.envelope_id for e in entries]
+            clock.write_text("60")
+            assert await client.submit(other.write()) == [None]
+            await reader.take(1)
+        assert relay.stop() == 0
+        said = [event for event in events(relay) if event.startswith("disk")]
+        assert said == ["disk-failed", "disk-recovered"], "each once"
+        (failed,) = [line for line in logged(relay) if line["event"] == "disk-failed"]
+        assert failed["error"].startswith("SQLITE_")
 
 
 async def test_what_was_acknowledged_is_gone_from_all_files(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from kurir_server.rows import StoredCharge, Swept
 from kurir_server.store.mailboxes import Database
+from kurir_server.store.sums import SUM_DIFFERS, sum_of
 from kurir_wire.ids import BusinessId, Hash
 
 
@@ -24,21 +25,35 @@ class BillingRows:
 
     def charge(self, charge: Hash) -> StoredCharge | None:
         found = self._db.execute(
-            "SELECT accepted_hour, private_hash, body FROM charges WHERE hash = ?", (charge,)
+            "SELECT accepted_hour, private_hash, body, sum FROM charges WHERE hash = ?", (charge,)
         ).fetchone()
-        return StoredCharge(*found) if found else None
+        if found is None:
+            return None
+        *values, total = found
+        if values[-1] is not None and total != sum_of(charge, *values):
+            self._db.damaged[SUM_DIFFERS] += 1
+            return StoredCharge(values[0], None, None)
+        return StoredCharge(*values)
 
     def add_charge(
         self, charge: Hash, accepted_hour: int, private_hash: Hash, body: bytes, until_day: int
     ) -> None:
         self._db.execute(
-            "INSERT INTO charges VALUES (?, ?, ?, ?, ?)",
-            (charge, until_day, accepted_hour, private_hash, body),
+            "INSERT INTO charges VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                charge,
+                until_day,
+                accepted_hour,
+                private_hash,
+                body,
+                sum_of(charge, accepted_hour, private_hash, body),
+            ),
         )
 
     def close_charge(self, charge: Hash) -> None:
         self._db.execute(
-            "UPDATE charges SET private_hash = NULL, body = NULL WHERE hash = ?", (charge,)
+            "UPDATE charges SET private_hash = NULL, body = NULL, sum = NULL WHERE hash = ?",
+            (charge,),
         )
 
     def accepted_second(self, charge: Hash) -> int | None:
@@ -111,7 +126,7 @@ class BillingRows:
     def leaves_of_days(
         self, business_id: BusinessId, first_day: int, last_day: int
     ) -> Iterator[bytes]:
-        for values in self._db.execute(
+        for values in self._db.each(
             "SELECT leaf FROM leaves WHERE business = ? AND settled_day BETWEEN ? AND ?",
             (business_id, first_day, last_day),
         ):

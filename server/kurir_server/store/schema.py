@@ -81,6 +81,11 @@ CREATE TABLE adjustments (
 ) WITHOUT ROWID, STRICT;
 """
 """What version 3 added for reports."""
+ENVELOPE_SUMS: Final = """
+ALTER TABLE envelopes ADD COLUMN sum BLOB;
+ALTER TABLE charges ADD COLUMN sum BLOB;
+"""
+"""What version 3 added: see :mod:`kurir_server.store.sums`."""
 
 SCHEMA: Final = (
     """
@@ -181,4 +186,5 @@ CREATE TABLE rate_cards (
     + LEDGER
     + EVIDENCE
     + REPORTS
+    + ENVELOPE_SUMS
 )
