@@ -171,9 +171,10 @@ def serve(
     """Run the relay until SIGTERM or SIGINT."""
     # Here, as it loads the WebSocket library, which the other commands do not need.
     from kurir_server import app
+    from kurir_server.config import Config
 
     host, port = _listen(listen)
-    config = app.Config(
+    config = Config(
         db,
         host,
         port,

@@ -274,6 +274,9 @@ class Rows(Protocol):
 
     def oldest_pending_day(self) -> int | None: ...
 
+    def count_pending(self) -> int:
+        """Leaves that are not in the tree."""
+
     def pending(self, day: int) -> list[Hash]:
         """The leaves of a day that are not in the tree, in ascending order."""
 

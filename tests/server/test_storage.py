@@ -63,7 +63,7 @@ def test_what_cannot_be_opened(tmp_path: Path) -> None:
     store = Store.open(db)
     store.connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
     store.close()
-    with pytest.raises(DatabaseError, match="another schema version"):
+    with pytest.raises(DatabaseError, match="of a newer kurir-relay"):
         Store.open(db)
 
 
