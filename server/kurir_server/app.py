@@ -40,7 +40,7 @@ from kurir_server.store import AsyncStore, Store, open_async
 from kurir_server.tls import context_for
 from kurir_server.work import Failed
 from kurir_server.writer import Writer
-from kurir_wire.ids import DAY, MINUTE
+from kurir_wire.ids import DAY, HOUR, MINUTE
 
 NONCE_BYTES: Final = 32
 TICK_SECONDS: Final = 1.0
@@ -97,6 +97,7 @@ class App:
         self.tls_ends: int | None = None
         now = time.monotonic()
         self.health = Health(now, now)
+        self._looked_hour: int | None = None
         self._log = log
         self._db = store.path
         self._hub = Hub()
@@ -166,7 +167,9 @@ class App:
 
     async def tidy(self) -> None:
         """One round of housekeeping."""
-        step = Step()
+        hour = self.now // HOUR
+        step = Step(businesses=hour != self._looked_hour)
+        self._looked_hour = hour
         while not step.is_done:
             tidied = await self.writer.call(self._tidy_step(step))
             if isinstance(tidied, Failed):
@@ -232,7 +235,7 @@ class App:
         read_now = self._hub.read_rows() if step.mailboxes is not None else []
 
         def run(rows: Rows, moment: Moment) -> Tidied:
-            if step == Step():
+            if step.is_first:
                 self._meter.prune(moment.tick)
             return tidy(rows, moment, self._meter, self._ledger, step, read_now)
 

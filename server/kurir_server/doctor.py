@@ -253,7 +253,11 @@ def _contents(
     yield Finding("integrity", State.OK, "the file is whole")
     parts: list[tuple[str, str, Callable[[], list[str]]]] = [
         ("prices", "every rate card is as it was signed", lambda: inspection.prices(rows, keys)),
-        ("businesses", "cards and badges too", lambda: inspection.businesses(rows, keys)),
+        (
+            "businesses",
+            "cards and badges are as they were signed",
+            lambda: inspection.businesses(rows, keys),
+        ),
     ]
     if not quick:
         parts += [

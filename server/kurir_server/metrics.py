@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final, TypeVar
 
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry, Histogram, disable_created_metrics
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -133,6 +133,8 @@ class Metrics:
     """All metrics of one relay."""
 
     def __init__(self, sources: Sources) -> None:
+        # One more time stamp for each series, which process_start_time_seconds says once.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._batch = _histogram("kurir_batch_requests", BATCH_BUCKETS, self.registry)
         self._commit = _histogram("kurir_commit_seconds", SECONDS_BUCKETS, self.registry)

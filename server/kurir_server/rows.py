@@ -219,6 +219,12 @@ class Rows(Protocol):
         signature: bytes | None,
     ) -> None: ...
 
+    def forgotten_businesses(self, now: int, limit: int) -> list[Business]:
+        """Those without approval whose card has expired, and of which no charge ever settled."""
+
+    def drop_business(self, business_id: BusinessId) -> None:
+        """With its prekeys."""
+
     def prekey(self, business_id: BusinessId, kind: PreKeyKind, key_id: int) -> bytes | None: ...
 
     def add_prekey(
@@ -256,6 +262,9 @@ class Rows(Protocol):
     def set_lane_seq(self, lane_pk: bytes, seq: int, until_day: int) -> None: ...
 
     def add_leaf(self, business_id: BusinessId, day: int, charge: Hash, leaf: bytes) -> None: ...
+
+    def has_leaves(self, business_id: BusinessId) -> bool:
+        """Whether a charge of this business ever settled."""
 
     def leaf(self, business_id: BusinessId, day: int, charge: Hash) -> bytes | None: ...
 

@@ -184,6 +184,19 @@ def offline(path: Path) -> Iterator[Store]:
 
 
 @contextmanager
+def upgraded(path: Path) -> Iterator[Store]:
+    """A database that nobody serves, brought forward from an older version if need be.
+
+    :raises DatabaseError: as :meth:`Store.open`
+    """
+    store = Store.open(path, bring_forward=True)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
 def inspected(path: Path) -> Iterator[Store]:
     """A database or a backup, for reading only, beside a running relay if there is one.
 
