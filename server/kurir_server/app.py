@@ -18,6 +18,7 @@ from kurir_server import keyfiles
 from kurir_server.clock import Clock
 from kurir_server.config import Config, shown, write_ready
 from kurir_server.connection import Connection
+from kurir_server.errors import ConfigError
 from kurir_server.health import Facts, Health
 from kurir_server.housekeeping import Step, Tidied, tidy
 from kurir_server.hub import Hub
@@ -29,7 +30,7 @@ from kurir_server.log import Event, Log
 from kurir_server.meter import Meter
 from kurir_server.metrics import Metrics, Sources, free_beside
 from kurir_server.monitor import Monitor
-from kurir_server.notify import ALIVE, READY, is_watched, notify
+from kurir_server.notify import ALIVE, READY, STOPPING, is_watched, notify
 from kurir_server.registry import Registry
 from kurir_server.relay import Relay
 from kurir_server.reload import Reload
@@ -202,7 +203,7 @@ class App:
                 day = self.now // DAY
                 warn_of_end(self.keys, self.now, self._log)
             if watched:
-                notify(ALIVE)
+                _tell(self._log, ALIVE)
             now_unready = self.health.unready(time.monotonic()) if self.health.is_serving else []
             if now_unready and not unready:
                 self._log(Event.UNREADY, reason=now_unready[0])
@@ -243,6 +244,14 @@ class App:
         self._hub.create_rate.prune(tick)
         self._hub.directory_rate.prune(tick)
         return run
+
+
+def _tell(log: Log, state: str) -> None:
+    """Tell the service manager; a running relay does not stop because nobody listens."""
+    try:
+        notify(state)
+    except ConfigError as error:
+        log.internal(error)
 
 
 def _facts(rows: Rows, moment: Moment) -> Facts:
@@ -310,6 +319,7 @@ async def _serve(
         )
     finally:
         app.health.is_serving = False
+        _tell(log, STOPPING)
         if config.ready_file is not None:
             config.ready_file.unlink(missing_ok=True)
         for task in others:

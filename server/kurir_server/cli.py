@@ -168,7 +168,11 @@ def serve(
         demo_clock,
         metrics,
     )
-    app.run(config, Log(level=Level[log_level.upper()], path=log_file))
+    log = Log(level=Level[log_level.upper()], path=log_file)
+    try:
+        app.run(config, log)
+    finally:
+        log.close()
 
 
 @main.group()

@@ -109,9 +109,12 @@ class Log:
         """
         if self._path is not None:
             former, self._stream = self._stream, _append_to(self._path)
-            # What a full disk kept back is lost with it, as each such line is.
-            with contextlib.suppress(OSError, ValueError):
-                former.close()
+            _close(former)
+
+    def close(self) -> None:
+        """Close the file, if there is one."""
+        if self._path is not None:
+            _close(self._stream)
 
     def __call__(self, event: Event, /, **fields: str | int | bool) -> None:
         """Log one event with exactly its declared fields.
@@ -143,6 +146,12 @@ class Log:
                 place = f"{name}:{frame.tb_lineno}"
             frame = frame.tb_next
         self(Event.INTERNAL_ERROR, place=place, kind=type(error).__name__)
+
+
+def _close(stream: TextIO) -> None:
+    # What a full disk kept back is lost with it, as each such line is.
+    with contextlib.suppress(OSError, ValueError):
+        stream.close()
 
 
 def _append_to(path: Path) -> TextIO:

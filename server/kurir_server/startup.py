@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from kurir_billing.errors import LedgerError
 from kurir_billing.ledger import open_checkpoint
 from kurir_server.config import Config
-from kurir_server.errors import ConfigError, DatabaseError
+from kurir_server.errors import ConfigError, DatabaseError, StorageError
 from kurir_server.keys import RelayKeys
 from kurir_server.log import Event, Log
 from kurir_server.rows import Rows
@@ -34,6 +34,8 @@ class Opened(Protocol):
 
     @property
     def relay_id(self) -> bytes: ...
+
+    def origin(self) -> tuple[bytes, int]: ...
 
     @property
     def rows(self) -> Rows: ...
@@ -83,7 +85,8 @@ def check_database(store: Opened, config: Config, keys: RelayKeys) -> int:
     :raises ConfigError: it is another relay's
     :raises DatabaseError: damaged, or a backup
     """
-    if store.relay_id != keys.relay_id:
+    relay_id, minute = store.origin()
+    if relay_id != keys.relay_id:
         raise ConfigError(
             f"{config.db} belongs to another relay than the keys in {config.keys}",
             "give the folder that was made with this database",
@@ -96,10 +99,13 @@ def check_database(store: Opened, config: Config, keys: RelayKeys) -> int:
     damage = store.damage(full=False)
     if damage:
         raise damaged(config.db, damage[0])
-    contradiction = ledger_edge(store.rows, keys)
+    try:
+        contradiction = ledger_edge(store.rows, keys)
+    except StorageError as error:
+        contradiction = f"the ledger cannot be read: {error}"
     if contradiction is not None:
         raise damaged(config.db, contradiction)
-    return store.rows.minute()
+    return minute
 
 
 def damaged(db: Path, what: str) -> DatabaseError:

@@ -115,7 +115,7 @@ class Store:
             if bring_forward:
                 upgrade(connection)
             _check(connection, path)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             connection.close()
             raise DatabaseError(f"cannot use {path}: {error}", _hint(error)) from error
         except DatabaseError:
@@ -137,7 +137,7 @@ class Store:
             raise DatabaseError(f"cannot read {path}: {error}", _hint(error)) from error
         try:
             _check_version(connection, path)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             connection.close()
             raise DatabaseError(f"cannot read {path}: {error}", _hint(error)) from error
         except DatabaseError:
@@ -155,11 +155,24 @@ class Store:
         """The database file."""
         return self._path
 
+    def origin(self) -> tuple[bytes, int]:
+        """The relay whose database this is, and the last minute in it.
+
+        :raises DatabaseError: it does not say
+        """
+        try:
+            query = "SELECT value FROM meta WHERE key = 'relay_id'"
+            found = self._connection.execute(query).fetchone()
+            return bytes.fromhex(found[0]), self.rows.minute()
+        except (sqlite3.Error, StorageError, TypeError, ValueError) as error:
+            raise DatabaseError(
+                f"{self._path} is damaged: it does not say whose it is", "restore it from a backup"
+            ) from error
+
     @property
     def relay_id(self) -> bytes:
         """The relay whose database this is."""
-        found = self._connection.execute("SELECT value FROM meta WHERE key = 'relay_id'").fetchone()
-        return bytes.fromhex(found[0])
+        return self.origin()[0]
 
     @property
     def backup_minute(self) -> int | None:
@@ -322,7 +335,7 @@ class _Translating:
             raise StorageError(_name(error)) from error
 
 
-def _name(error: sqlite3.Error) -> str:
+def _name(error: Exception) -> str:
     """SQLite's name of an error, such as SQLITE_FULL: its text could hold a value."""
     return getattr(error, "sqlite_errorname", None) or type(error).__name__
 
@@ -390,7 +403,9 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def _hint(error: sqlite3.Error) -> str | None:
+def _hint(error: Exception) -> str:
     """What to do about an error of SQLite."""
     name = _name(error).removeprefix("SQLITE_")
-    return next((hint for start, hint in _HINTS.items() if name.startswith(start)), None)
+    return next(
+        (hint for start, hint in _HINTS.items() if name.startswith(start)), _HINTS["CORRUPT"]
+    )
