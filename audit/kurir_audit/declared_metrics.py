@@ -12,8 +12,8 @@ _KEPT: Final = (
 _NOTHING: Final = "nothing about people; it is about the machine"
 _BUSY: Final = "how busy the whole relay was"
 _TIMING: Final = (
-    "how busy the whole relay was; where few people use it, and it is asked often, when one of them "
-    "wrote or read"
+    "how busy the whole relay was; where few people use it, and it is asked often, when one of "
+    "them wrote or read"
 )
 
 

@@ -342,6 +342,8 @@ def run(config: Config, log: Log) -> None:
 
     :raises RelayError: it cannot start
     """
+    # Until it is handled, one that comes early must not end the process.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.get_loop().set_exception_handler(
             lambda loop, context: log.internal(context.get("exception") or RuntimeError())

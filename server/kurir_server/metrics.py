@@ -215,8 +215,11 @@ def size_of(path: Path) -> int:
 
 
 def free_beside(path: Path) -> int:
-    """Bytes that a relay may still write to the file system of ``path``."""
-    found = os.statvfs(path.parent)
+    """Bytes that a relay may still write to the file system of ``path``; 0 if it is not there."""
+    try:
+        found = os.statvfs(path.parent)
+    except OSError:
+        return 0
     return found.f_bavail * found.f_frsize
 
 

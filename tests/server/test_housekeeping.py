@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from kurir_server import admin, housekeeping
@@ -13,7 +15,7 @@ from kurir_wire import codes
 from kurir_wire.entries import Submission
 from kurir_wire.frames import GetCard, Open, PutCard, Register
 from kurir_wire.ids import DAY, HOUR
-from tests.server.helpers import Box, Shop, Signed, body, receipt_of
+from tests.server.helpers import Box, Shop, Signed, body, receipt_of, running, until
 from tests.server.rig import START, Rig
 from tests.server.test_ledger import settle
 
@@ -241,3 +243,15 @@ def test_the_operator_removes_a_business(rig: Rig) -> None:
     assert rig.run(lambda rows: rows.mailbox(new.address.id)) is None
     with pytest.raises(ConfigError, match="no business of this id"):
         admin.remove(db, new.id)
+
+
+async def test_a_running_relay_forgets_businesses_too(tmp_path: Path) -> None:
+    clock = tmp_path / "clock"
+    clock.write_text("0")
+    with running(tmp_path, "--demo-clock", str(clock)) as relay:
+        async with relay.client() as client:
+            shop = Shop(client.relay_id, client.now)
+            assert await client.register(shop, shop.card()) == "ok"
+        assert shop.id.hex() in relay.run("business", "list").stdout
+        clock.write_text(str(30 * DAY))
+        await until(lambda: relay.run("business", "list").stdout == "")
