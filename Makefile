@@ -121,12 +121,13 @@ lock: ## Write the locks anew from pyproject.toml (LOCK=--upgrade for newer vers
 	tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && \
 	"$$found" -m venv "$$tmp/venv" && \
 	"$$tmp/venv/bin/python" -m pip install --quiet --disable-pip-version-check uv && \
-	for extra in dev bench fuzz mutants; do \
+	for extra in dev run bench fuzz mutants; do \
 		case $$extra in \
-			dev) file=requirements.lock; same= ;; \
-			*) file=requirements-$$extra.lock; same="--constraints requirements.lock" ;; \
+			dev) file=requirements.lock; with="--extra dev" ;; \
+			run) file=requirements-run.lock; with="--constraints requirements.lock" ;; \
+			*) file=requirements-$$extra.lock; with="--extra $$extra --constraints requirements.lock" ;; \
 		esac; \
-		"$$tmp/venv/bin/uv" pip compile pyproject.toml --extra $$extra $$same \
+		"$$tmp/venv/bin/uv" pip compile pyproject.toml $$with \
 			--universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 			--custom-compile-command "make lock" --quiet --output-file $$file $(LOCK) || exit 1; \
 	done

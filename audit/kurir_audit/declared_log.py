@@ -43,6 +43,30 @@ LOG: Final = (
         ),
     ),
     Group(
+        "metrics",
+        "metrics and health are served, on loopback",
+        (_field("listen", "Says where monitoring asks; it is the relay's own address."),),
+    ),
+    Group(
+        "reloaded",
+        "after SIGHUP a part is read anew",
+        (_field("part", "Says which: log, certificate or tls."),),
+    ),
+    Group(
+        "reload-failed",
+        "after SIGHUP a part stays as it was",
+        (
+            _field("part", "Says which: log, certificate or tls."),
+            _field("error", "Says what is wrong with the operator's file."),
+        ),
+    ),
+    Group(
+        "unready",
+        "the relay cannot do its work at present",
+        (_field("reason", "A full disk and a wrong clock are repaired differently."),),
+    ),
+    Group("ready-again", "the reason is gone", ()),
+    Group(
         "stopping",
         "a signal arrived",
         (_field("signal", "Tells a planned stop from an accident."),),

@@ -47,6 +47,13 @@ META_KEYS: Final = Group(
             "one value, overwritten",
             "when the relay last ran, to the minute",
         ),
+        Field(
+            "backup_minute",
+            O,
+            "Only in a backup: no relay serves one before it was put in place with care.",
+            "as long as the backup; never in a database that is served",
+            "when the backup was made, to the minute",
+        ),
     ),
 )
 

@@ -8,6 +8,7 @@ from typing import Final
 from kurir_audit.declaration import Content, Field, Group
 from kurir_audit.declared_billing import STRUCTURES
 from kurir_audit.declared_log import COMMON, LOG
+from kurir_audit.declared_metrics import METRICS
 from kurir_audit.declared_network import NETWORK
 from kurir_audit.declared_store import INDEXES, META, META_KEYS, STORE
 from kurir_audit.declared_together import TOGETHER
@@ -57,9 +58,12 @@ that breaks its own rules cares to remember | `charges.body`, `Charge.opening` |
   version sends no read receipts.
 - **Arrival times from what is stored.** No stored time is finer than an hour, but for the second of
   acceptance of a charge, erased within 51 minutes, and that of a charge that opened a window, which
-  is encrypted until the window ends; no row order ties unrelated mailboxes. The write-ahead log is
-  an exception of about a minute, and what is stored gives more together than piece by piece: see
-  [What columns give together](#what-columns-give-together).
+  is encrypted until the window ends; no row order ties unrelated mailboxes. The
+  write-ahead log is an exception of about a minute, and what is stored gives more together than
+  piece by piece: see [What columns give together](#what-columns-give-together). An operator that
+  asks for metrics and keeps them has counts over time of all users together
+  ([In the operator's monitoring](#in-the-operators-monitoring)).
+- **What is gone**, except from backups: one keeps what waited when it was made.
 
 What a *live* relay can conclude by watching times and connections is another matter: see
 [threat-model.md](threat-model.md).
@@ -69,6 +73,7 @@ What a *live* relay can conclude by watching times and connections is another ma
 def render() -> str:
     """The whole document."""
     parts = [_HEAD, "## In the database\n", _store(), "## In the log\n", _log()]
+    parts += ["## In the operator's monitoring\n", _section(METRICS, "`metrics`")]
     parts += ["## On the wire\n", _wire(), "## From the network, and in memory\n"]
     parts += [_section(group, group.name[0].upper() + group.name[1:]) for group in NETWORK]
     return "\n".join(parts)

@@ -12,7 +12,8 @@ from kurir_billing.errors import RateCardError
 from kurir_billing.ratecard import RateCard, bundled, canonical, parse, rate_card_hash
 from kurir_billing.tariffs import TARIFFS, Tariff
 from kurir_server import keyfiles
-from kurir_server.errors import ConfigError
+from kurir_server.errors import ConfigError, RelayError
+from kurir_server.housekeeping import remove_business
 from kurir_server.keys import RelayKeys
 from kurir_server.limits import BADGE_DAYS, FIRST_STARTS
 from kurir_server.rows import Approval, Business, Rows, StoredRateCard
@@ -60,9 +61,16 @@ def init(db: Path, folder: Path, now: int) -> RelayKeys:
     if db.exists():
         raise ConfigError(f"{db} exists already", "give another file, or serve this one")
     keys = keyfiles.create(folder, now)
-    create_database(db, keys.relay_id)
-    with offline(db) as store:
-        store.transact(lambda rows: _add_card(rows, keys, bundled()))
+    try:
+        create_database(db, keys.relay_id)
+        with offline(db) as store:
+            store.transact(lambda rows: _add_card(rows, keys, bundled()))
+    except RelayError:
+        # A full disk, say. Keys of a relay that never was would only stand in the way of the next
+        # attempt.
+        keyfiles.remove(folder)
+        db.unlink(missing_ok=True)
+        raise
     return keys
 
 
@@ -158,6 +166,30 @@ def revoke(db: Path, business_id: BusinessId) -> BusinessView:
 
     with offline(db) as store:
         return _view(store.transact(work))
+
+
+def remove(db: Path, business_id: BusinessId) -> None:
+    """Take a business away with its prekeys, its address and what waits there. Its name stays with
+    nobody but those who have its card.
+
+    :raises ConfigError: not registered, approved, or it has settled charges
+    """
+
+    def work(rows: Rows) -> None:
+        found = find_business(rows, business_id)
+        if found.tier != TIER_NONE:
+            raise ConfigError(
+                "this business is approved", "revoke it first: kurir-relay business revoke"
+            )
+        if rows.has_leaves(business_id):
+            raise ConfigError(
+                "this business has settled charges, and must be able to fetch what it was billed",
+                "revoked as it is, it cannot send any more",
+            )
+        remove_business(rows, found)
+
+    with offline(db) as store:
+        store.transact(work)
 
 
 def rate_cards(db: Path) -> list[StoredRateCard]:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
 import os
 import secrets
 import signal
 import ssl
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 from kurir_server import keyfiles
 from kurir_server.clock import Clock
+from kurir_server.config import Config, shown, write_ready
 from kurir_server.connection import Connection
 from kurir_server.errors import ConfigError
+from kurir_server.health import Facts, Health
 from kurir_server.housekeeping import Step, Tidied, tidy
 from kurir_server.hub import Hub
 from kurir_server.keys import RelayKeys
@@ -27,51 +28,26 @@ from kurir_server.limits import MAX_OUTSTANDING, TIDY_SECONDS
 from kurir_server.listener import Listener, Peer
 from kurir_server.log import Event, Log
 from kurir_server.meter import Meter
+from kurir_server.metrics import Metrics, Sources, free_beside
+from kurir_server.monitor import Monitor
+from kurir_server.notify import ALIVE, READY, STOPPING, is_watched, notify
 from kurir_server.registry import Registry
 from kurir_server.relay import Relay
+from kurir_server.reload import Reload
 from kurir_server.rows import Moment, Rows
 from kurir_server.services import Services
+from kurir_server.startup import check_certificate, check_database, only_one, warn_of_end
 from kurir_server.store import AsyncStore, Store, open_async
+from kurir_server.tls import context_for
 from kurir_server.work import Failed
 from kurir_server.writer import Writer
-from kurir_wire.ids import DAY, MINUTE
-from kurir_wire.limits import CLOCK_SKEW
-from kurir_wire.links import is_loopback
+from kurir_wire.ids import DAY, HOUR, MINUTE
 
 NONCE_BYTES: Final = 32
 TICK_SECONDS: Final = 1.0
 """How often the clock is looked at; also how soon delivery resumes after a disk failure."""
 JUMP_SECONDS: Final = 2 * TIDY_SECONDS
 """Relay time that moved so far at once came from the demo clock: then housekeeping is due."""
-CERT_WARNING_DAYS: Final = 30
-"""Time for an operator to renew a certificate."""
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """How to serve. ``host`` may be any address with TLS or a proxy, else only loopback."""
-
-    db: Path
-    host: str
-    port: int
-    keys: Path
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
-    behind_proxy: bool = False
-    ready_file: Path | None = None
-    demo_clock: Path | None = None
-
-    def check(self) -> None:
-        """:raises ConfigError: clients could be reached only in a way that shows the network what
-        they fetch"""
-        if (self.tls_cert is None) != (self.tls_key is None):
-            raise ConfigError("a certificate needs its key", "give both --tls-cert and --tls-key")
-        if self.tls_cert is None and not self.behind_proxy and not is_loopback(self.host):
-            raise ConfigError(
-                f"{self.host} can be reached from other machines, and without TLS the network "
-                "would see which mailboxes are read and written",
-                "give --tls-cert and --tls-key, or --behind-proxy if a proxy in front has TLS",
-            )
 
 
 class _Session:
@@ -119,14 +95,35 @@ class App:
     ) -> None:
         self.clock = clock
         self.sessions: dict[Connection, _Session] = {}
-        self._keys = keys
+        self.tls_ends: int | None = None
+        now = time.monotonic()
+        self.health = Health(now, now)
+        self._looked_hour: int | None = None
         self._log = log
+        self._db = store.path
         self._hub = Hub()
         self._meter = Meter(keys)
         relay = Relay(keys, self._meter)
         self._ledger = Ledger(keys)
         self._services = Services(keys, relay, Registry(keys, relay), self._ledger, self._hub)
-        self.writer = Writer(store, clock, log, minute, self._flush)
+        self.tally = self._services.tally
+        self.metrics = Metrics(self._sources())
+        self.writer = Writer(store, clock, log, minute, self._flush, self.metrics.measured)
+        self._watch()
+
+    @property
+    def keys(self) -> RelayKeys:
+        """With the certificate that new connections are greeted with."""
+        return self._services.keys
+
+    @property
+    def now(self) -> int:
+        """Relay time in seconds."""
+        return self.clock.moment().now
+
+    def use_certificate(self, keys: RelayKeys) -> None:
+        """Greet with another certificate of the same working keys from now on."""
+        self._services = replace(self._services, keys=keys)
 
     async def connect(self, peer: Peer) -> _Session:
         """A new socket: greet it."""
@@ -136,11 +133,16 @@ class App:
         now = await self.writer.call(lambda rows, moment: moment.now)
         if isinstance(now, Failed):
             now = self.writer.minute * MINUTE
-        connection.greet(now, self._keys.beacon(now // MINUTE))
+        connection.greet(now, self.keys.beacon(now // MINUTE))
         session = _Session(self, connection, peer)
         self.sessions[connection] = session
         session.flush()
         return session
+
+    def turned_away(self, count: int) -> None:
+        """There are ``count`` connections, and one more was refused."""
+        self.tally.turned_away += 1
+        self._log(Event.CONNECTIONS_FULL, connections=count)
 
     def _flush(self) -> None:
         touched, self._hub.touched = self._hub.touched, set()
@@ -166,20 +168,75 @@ class App:
 
     async def tidy(self) -> None:
         """One round of housekeeping."""
-        step = Step()
+        hour = self.now // HOUR
+        step = Step(businesses=hour != self._looked_hour)
+        self._looked_hour = hour
         while not step.is_done:
             tidied = await self.writer.call(self._tidy_step(step))
             if isinstance(tidied, Failed):
+                self.tally.rounds_failed += 1
                 break
             self._hub.gone(tidied.gone)
             step = tidied.next
+        else:
+            self.tally.rounds += 1
+            self.health.tidied = time.monotonic()
+        await self.learn()
         await self.writer.checkpoint()
+
+    async def learn(self) -> None:
+        """What monitoring says about the database."""
+        facts = await self.writer.call(lambda rows, moment: _facts(rows, moment))
+        if isinstance(facts, Facts):
+            self.health.facts = facts
+
+    async def watch(self) -> None:
+        """Every second: say that the event loop turns, and say in the log when the relay can no
+        longer do its work, and when it can again."""
+        watched = is_watched()
+        unready: list[str] = []
+        day = self.now // DAY
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            self._watch()
+            if self.now // DAY != day:
+                day = self.now // DAY
+                warn_of_end(self.keys, self.now, self._log)
+            if watched:
+                _tell(self._log, ALIVE)
+            now_unready = self.health.unready(time.monotonic()) if self.health.is_serving else []
+            if now_unready and not unready:
+                self._log(Event.UNREADY, reason=now_unready[0])
+            elif unready and not now_unready:
+                self._log(Event.READY_AGAIN)
+            unready = now_unready
+
+    def _watch(self) -> None:
+        health = self.health
+        health.turned = time.monotonic()
+        health.is_failing = self.writer.is_failing
+        health.certificate_left = self.keys.cert.not_after - self.now
+        health.behind = self.clock.behind
+        health.free = free_beside(self._db)
+
+    def _sources(self) -> Sources:
+        return Sources(
+            db=self._db,
+            tally=self.tally,
+            health=self.health,
+            events=lambda: dict(self._log.counts),
+            connections=lambda: len(self.sessions),
+            queue=lambda: self.writer.waiting,
+            tick=time.monotonic,
+            now=lambda: self.clock.floor,
+            tls_ends=lambda: self.tls_ends,
+        )
 
     def _tidy_step(self, step: Step) -> Callable[[Rows, Moment], Tidied]:
         read_now = self._hub.read_rows() if step.mailboxes is not None else []
 
         def run(rows: Rows, moment: Moment) -> Tidied:
-            if step == Step():
+            if step.is_first:
                 self._meter.prune(moment.tick)
             return tidy(rows, moment, self._meter, self._ledger, step, read_now)
 
@@ -190,6 +247,22 @@ class App:
         return run
 
 
+def _tell(log: Log, state: str) -> None:
+    """Tell the service manager; a running relay does not stop because nobody listens."""
+    try:
+        notify(state)
+    except ConfigError as error:
+        log.internal(error)
+
+
+def _facts(rows: Rows, moment: Moment) -> Facts:
+    newest = rows.newest_checkpoint()
+    pending = rows.oldest_pending_day()
+    settled = (newest.size if newest else 0) + rows.count_pending()
+    has_card = rows.rate_card_in_force(moment.now) is not None
+    return Facts(has_card, settled, pending, newest.day if newest else None)
+
+
 async def serve(config: Config, log: Log, opener: Callable[[Path], Store] = Store.open) -> None:
     """Run a relay until SIGTERM or SIGINT.
 
@@ -197,12 +270,12 @@ async def serve(config: Config, log: Log, opener: Callable[[Path], Store] = Stor
     :raises RelayError: it cannot start
     """
     config.check()
-    with _only_one(config.db):
+    with only_one(config.db):
         if config.ready_file is not None:
             # One that a crash left names an address at which nobody accepts.
             config.ready_file.unlink(missing_ok=True)
         keys = keyfiles.load(config.keys)
-        tls = _tls(config)
+        tls = context_for(*config.tls) if config.tls is not None else None
         store = await open_async(config.db, opener)
         try:
             await _serve(config, log, keys, tls, store)
@@ -210,70 +283,58 @@ async def serve(config: Config, log: Log, opener: Callable[[Path], Store] = Stor
             await store.close()
 
 
-@contextlib.contextmanager
-def _only_one(db: Path) -> Iterator[None]:
-    """Two relays on one database would not know of each other's readers, grants and paces.
-
-    :raises ConfigError: another one serves it
-    """
-    if not db.exists():
-        yield  # opening it says what is wrong
-        return
-    with db.open("rb") as file:
-        try:
-            # flock, not the kind of lock that SQLite takes: the operator's commands go on.
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ConfigError(
-                f"another relay serves {db}", "stop it first, or give another database"
-            ) from error
-        yield
-
-
 async def _serve(
     config: Config, log: Log, keys: RelayKeys, tls: ssl.SSLContext | None, store: AsyncStore
 ) -> None:
-    relay_id, minute = await store.run(Store.origin)
-    if relay_id != keys.relay_id:
-        raise ConfigError(
-            f"{config.db} belongs to another relay than the keys in {config.keys}",
-            "give the folder that was made with this database",
-        )
+    minute = await store.run(lambda opened: check_database(opened, config, keys))
     clock = Clock(log, config.demo_clock)
     clock.start(minute * MINUTE)
-    now = clock.moment().now
-    _check_certificate(keys, now, log)
-    log(Event.STARTED, version=version("kurir"), relay=relay_id.hex(), pid=os.getpid())
+    check_certificate(keys, clock.moment().now, log)
+    log(Event.STARTED, version=version("kurir"), relay=keys.relay_id.hex(), pid=os.getpid())
     app = App(keys, store, clock, log, minute)
+    reload = Reload(config, log, tls, app)
+    stopped = _signals(log, reload)
+    monitor = None
+    if config.metrics is not None:
+        monitor = Monitor(config.metrics, app.metrics.registry, app.health, time.monotonic)
+        log(Event.METRICS, listen=monitor.address)
     listener = Listener(
         app.connect,
         log.internal,
-        lambda count: log(Event.CONNECTIONS_FULL, connections=count),
+        app.turned_away,
         secrets.token_bytes(32),
         config.behind_proxy,
     )
-    stopped = _stop_signal(log)
-    writing = asyncio.create_task(app.writer.run())
-    keeping = asyncio.create_task(app.keep_house())
+    tasks = [asyncio.create_task(work()) for work in (app.writer.run, app.keep_house, app.watch)]
+    writing, *others = tasks
     try:
-        host, port = await listener.start(config.host, config.port, tls)
-        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        await app.learn()
+        address = shown(*await listener.start(config.host, config.port, tls))
         log(Event.READY, listen=address, tls=tls is not None)
-        _write_ready(config.ready_file, address)
+        if config.ready_file is not None:
+            write_ready(config.ready_file, address)
+        app.health.is_serving = True
+        notify(READY)
         await asyncio.wait(
-            (asyncio.ensure_future(stopped), writing, keeping),
-            return_when=asyncio.FIRST_COMPLETED,
+            (asyncio.ensure_future(stopped), *tasks), return_when=asyncio.FIRST_COMPLETED
         )
     finally:
+        app.health.is_serving = False
+        _tell(log, STOPPING)
         if config.ready_file is not None:
             config.ready_file.unlink(missing_ok=True)
-        keeping.cancel()
+        for task in others:
+            task.cancel()
         await listener.stop()
         app.writer.stop()
         await writing
         await app.writer.checkpoint()
-    if not stopped.done() and not keeping.cancelled() and (error := keeping.exception()):
-        raise error
+        if monitor is not None:
+            await asyncio.to_thread(monitor.stop)
+    if not stopped.done():
+        for task in others:
+            if task.done() and not task.cancelled() and (error := task.exception()):
+                raise error
     log(Event.STOPPED)
 
 
@@ -282,6 +343,8 @@ def run(config: Config, log: Log) -> None:
 
     :raises RelayError: it cannot start
     """
+    # Until it is handled, one that comes early must not end the process.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.get_loop().set_exception_handler(
             lambda loop, context: log.internal(context.get("exception") or RuntimeError())
@@ -297,7 +360,8 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     return uvloop.new_event_loop
 
 
-def _stop_signal(log: Log) -> asyncio.Future[None]:
+def _signals(log: Log, reload: Reload) -> asyncio.Future[None]:
+    """:returns: done when the relay is to stop"""
     loop = asyncio.get_running_loop()
     stopped: asyncio.Future[None] = loop.create_future()
 
@@ -308,42 +372,5 @@ def _stop_signal(log: Log) -> asyncio.Future[None]:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number.name)
+    loop.add_signal_handler(signal.SIGHUP, reload)
     return stopped
-
-
-def _tls(config: Config) -> ssl.SSLContext | None:
-    if config.tls_cert is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(config.tls_cert, config.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(
-            f"cannot use the TLS certificate {config.tls_cert} with its key",
-            "both are PEM files, the certificate with its chain, the key without a passphrase",
-        ) from error
-    return context
-
-
-def _check_certificate(keys: RelayKeys, now: int, log: Log) -> None:
-    left = keys.cert.not_after - now
-    if left <= 0 or now + CLOCK_SKEW < keys.cert.not_before:
-        raise ConfigError(
-            "the certificate of the relay's keys is not valid at this time",
-            "compare the clock, or run: kurir-relay renew",
-        )
-    if left < CERT_WARNING_DAYS * DAY:
-        log(Event.CERTIFICATE_ENDS, days=left // DAY)
-
-
-def _write_ready(path: Path | None, address: str) -> None:
-    """Whole or not at all: whoever sees the file can use it."""
-    if path is None:
-        return
-    partial = path.with_name(f"{path.name}.{os.getpid()}.new")
-    try:
-        partial.write_text(address + "\n", "ascii")
-        partial.replace(path)
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}") from error

@@ -7,28 +7,33 @@ missing, damaged or not writable.
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from typing import TextIO
 
 import click
 import msgspec
 
 from kurir_billing.tariffs import TARIFFS
-from kurir_server import admin, export, keyfiles, tickets
-from kurir_server.errors import RelayError
+from kurir_server import admin, cli_operation, export, keyfiles, tickets
+from kurir_server.cli_common import (
+    BEHIND_PROXY,
+    BUSINESS,
+    DB,
+    FILE,
+    JSON,
+    KEYS,
+    LISTEN,
+    TLS_CERT,
+    TLS_KEY,
+    keys_folder,
+    machine_now,
+    parse_listen,
+    reporting,
+    show_date,
+    show_facts,
+)
+from kurir_server.config import Config
 from kurir_server.limits import TICKET_DAYS
 from kurir_server.log import Level, Log
-from kurir_server.options import AS_JSON as _JSON
-from kurir_server.options import BUSINESS as _ID
-from kurir_server.options import DB as _DB
-from kurir_server.options import FILE as _FILE
-from kurir_server.options import KEYS as _KEYS
-from kurir_server.options import date as _date
-from kurir_server.options import folder_of as _folder
-from kurir_server.options import now as _now
-from kurir_server.options import print_facts as _print
-from kurir_server.options import reporting as _reporting
 from kurir_server.report_cli import report
 from kurir_wire.ids import BusinessId
 from kurir_wire.links import encode, pin_of
@@ -45,113 +50,126 @@ def main() -> None:
 
 
 @main.command()
-@_DB
-@_KEYS
-@_reporting
+@DB
+@KEYS
+@reporting
 def init(db: Path, keys: Path | None) -> None:
     """Make a new relay: keys, certificate of a year, database, rate card."""
-    made = admin.init(db, _folder(db, keys), _now())
+    made = admin.init(db, keys_folder(db, keys), machine_now())
     click.echo(f"relay {encode(made.relay_id)}")
-    click.echo(f"keys in {_folder(db, keys)}; root.key is needed only to renew, keep it safe")
+    click.echo(f"keys in {keys_folder(db, keys)}; root.key is needed only to renew, keep it safe")
 
 
 @main.command()
-@_DB
-@_KEYS
-@_JSON
-@_reporting
+@DB
+@KEYS
+@JSON
+@reporting
 def show(db: Path, keys: Path | None, as_json: bool) -> None:
     """Print the relay's id, its fingerprint in links, and how long its certificate holds."""
     _show(db, keys, as_json)
 
 
 @main.command("link-info")
-@_DB
-@_KEYS
-@_JSON
-@_reporting
+@DB
+@KEYS
+@JSON
+@reporting
 def link_info(db: Path, keys: Path | None, as_json: bool) -> None:
     """The same as show: what kurir:// links of this relay pin."""
     _show(db, keys, as_json)
 
 
 def _show(db: Path, keys: Path | None, as_json: bool) -> None:
-    loaded = keyfiles.load(_folder(db, keys))
+    loaded = keyfiles.load(keys_folder(db, keys))
     facts = {
         "relay_id": encode(loaded.relay_id),
         "pin": encode(pin_of(loaded.relay_id)),
-        "certificate_until": _date(loaded.cert.not_after),
+        "certificate_until": show_date(loaded.cert.not_after),
     }
-    _print(facts, as_json)
+    show_facts(facts, as_json)
 
 
 @main.command()
-@_DB
-@_KEYS
-@_reporting
+@DB
+@KEYS
+@reporting
 def renew(db: Path, keys: Path | None) -> None:
-    """Certify the working keys for another year; restart the relay to use it."""
-    renewed = keyfiles.renew(_folder(db, keys), _now())
-    click.echo(f"certificate until {_date(renewed.cert.not_after)}")
+    """Certify the working keys for another year; SIGHUP makes a running relay use it."""
+    renewed = keyfiles.renew(keys_folder(db, keys), machine_now())
+    click.echo(f"certificate until {show_date(renewed.cert.not_after)}")
 
 
 @main.command()
-@_DB
-@_KEYS
-@click.option("--listen", default="127.0.0.1:7474", show_default=True, metavar="HOST:PORT")
-@click.option("--tls-cert", type=_FILE, help="PEM certificate with its chain.")
-@click.option("--tls-key", type=_FILE, help="PEM private key.")
-@click.option("--behind-proxy", is_flag=True, help="A proxy in front does TLS.")
-@click.option("--ready-file", type=_FILE, help="Holds HOST:PORT while the relay accepts.")
-@click.option("--demo-clock", type=_FILE, help="Seconds to add to the time; for demos and tests.")
-@click.option("--log-file", type=_FILE, help="Append the log here.  [default: standard error]")
+@DB
+@KEYS
+@LISTEN
+@TLS_CERT
+@TLS_KEY
+@BEHIND_PROXY
+@click.option("--ready-file", type=FILE, help="Holds HOST:PORT while the relay accepts.")
+@click.option(
+    "--metrics",
+    type=click.IntRange(0, 0xFFFF),
+    metavar="PORT",
+    help="Serve /metrics, /healthz and /readyz on 127.0.0.1.",
+)
+@click.option("--demo-clock", type=FILE, help="Seconds to add to the time; for demos and tests.")
+@click.option("--log-file", type=FILE, help="Append the log here.  [default: standard error]")
 @click.option(
     "--log-level",
     type=click.Choice([level.name.lower() for level in Level]),
     default="info",
     show_default=True,
 )
-@_reporting
+@reporting
 def serve(
     db: Path,
     keys: Path | None,
-    listen: str,
+    address: str,
     tls_cert: Path | None,
     tls_key: Path | None,
     behind_proxy: bool,
     ready_file: Path | None,
+    metrics: int | None,
     demo_clock: Path | None,
     log_file: Path | None,
     log_level: str,
 ) -> None:
-    """Run the relay until SIGTERM or SIGINT."""
+    """Run the relay until SIGTERM or SIGINT.
+
+    SIGHUP opens the log file anew, and reads the certificates again; connections stay.
+    """
     # Here, as it loads the WebSocket library, which the other commands do not need.
     from kurir_server import app
 
-    host, port = _listen(listen)
-    config = app.Config(
+    config = Config(
         db,
-        host,
-        port,
-        _folder(db, keys),
+        *parse_listen(address),
+        keys_folder(db, keys),
         tls_cert,
         tls_key,
         behind_proxy,
         ready_file,
         demo_clock,
+        metrics,
     )
-    app.run(config, Log(_log_stream(log_file), Level[log_level.upper()]))
+    log = Log(level=Level[log_level.upper()], path=log_file)
+    try:
+        app.run(config, log)
+    finally:
+        log.close()
 
 
 @main.group()
 def business() -> None:
-    """List, approve and revoke businesses; also while the relay runs."""
+    """List, approve, revoke and remove businesses; also while the relay runs."""
 
 
 @business.command("list")
-@_DB
-@_JSON
-@_reporting
+@DB
+@JSON
+@reporting
 def business_list(db: Path, as_json: bool) -> None:
     """All registered businesses."""
     found = [_business_facts(view) for view in admin.businesses(db)]
@@ -164,20 +182,20 @@ def business_list(db: Path, as_json: bool) -> None:
 
 
 @business.command("show")
-@_DB
-@_JSON
-@_ID
-@_reporting
+@DB
+@JSON
+@BUSINESS
+@reporting
 def business_show(db: Path, as_json: bool, business_id: BusinessId) -> None:
     """One business."""
-    _print(_business_facts(admin.business(db, business_id)), as_json)
+    show_facts(_business_facts(admin.business(db, business_id)), as_json)
 
 
 @business.command("approve")
-@_DB
-@_KEYS
-@_JSON
-@_ID
+@DB
+@KEYS
+@JSON
+@BUSINESS
 @click.option("--tier", type=click.Choice(list(admin.TIERS)), required=True)
 @click.option("--legal-name", required=True, help="What customers see in the badge.")
 @click.option(
@@ -191,7 +209,7 @@ def business_show(db: Path, as_json: bool, business_id: BusinessId) -> None:
     help="How many customers it may write to outside of their window within 24 hours.  "
     "[default: as before; 250 at first]",
 )
-@_reporting
+@reporting
 def business_approve(
     db: Path,
     keys: Path | None,
@@ -203,16 +221,16 @@ def business_approve(
     starts: str | None,
 ) -> None:
     """Grant tier, tariff and badge for a year, and sign terms that say so."""
-    loaded = keyfiles.load(_folder(db, keys))
-    view = admin.approve(db, loaded, business_id, tier, legal_name, tariff, starts, _now())
-    _print(_business_facts(view), as_json)
+    loaded = keyfiles.load(keys_folder(db, keys))
+    view = admin.approve(db, loaded, business_id, tier, legal_name, tariff, starts, machine_now())
+    show_facts(_business_facts(view), as_json)
 
 
 @business.command("ticket")
-@_DB
-@_KEYS
-@_JSON
-@_ID
+@DB
+@KEYS
+@JSON
+@BUSINESS
 @click.option(
     "--days",
     type=click.IntRange(1, TICKET_DAYS),
@@ -222,7 +240,7 @@ def business_approve(
 @click.option(
     "--relay", required=True, metavar="HOST[:PORT]", help="Where customers reach this relay."
 )
-@_reporting
+@reporting
 def business_ticket(
     db: Path,
     keys: Path | None,
@@ -236,24 +254,34 @@ def business_ticket(
     Who comes by the link may be answered free of charge for 72 hours. The business gets the ticket
     from the relay.
     """
-    loaded = keyfiles.load(_folder(db, keys))
-    made = tickets.give(db, loaded, business_id, days, relay, _now())
+    loaded = keyfiles.load(keys_folder(db, keys))
+    made = tickets.give(db, loaded, business_id, days, relay, machine_now())
     facts = {
         "link": str(made.link),
         "entry_id": made.entry_id.hex(),
-        "until": _date(made.not_after),
+        "until": show_date(made.not_after),
     }
-    _print(facts, as_json)
+    show_facts(facts, as_json)
 
 
 @business.command("revoke")
-@_DB
-@_JSON
-@_ID
-@_reporting
+@DB
+@JSON
+@BUSINESS
+@reporting
 def business_revoke(db: Path, as_json: bool, business_id: BusinessId) -> None:
     """Take tier and badge away; charges are refused from now on."""
-    _print(_business_facts(admin.revoke(db, business_id)), as_json)
+    show_facts(_business_facts(admin.revoke(db, business_id)), as_json)
+
+
+@business.command("remove")
+@DB
+@BUSINESS
+@reporting
+def business_remove(db: Path, business_id: BusinessId) -> None:
+    """Remove one that is not approved, with its address and all that waits there."""
+    admin.remove(db, business_id)
+    click.echo("removed")
 
 
 @main.group()
@@ -262,35 +290,39 @@ def ratecard() -> None:
 
 
 @ratecard.command("show")
-@_DB
-@_JSON
-@_reporting
+@DB
+@JSON
+@reporting
 def ratecard_show(db: Path, as_json: bool) -> None:
     """The prices in force, in USD per message."""
-    stored = admin.card_in_force(db, _now())
+    stored = admin.card_in_force(db, machine_now())
     card = admin.read_card(stored)
     if as_json:
         click.echo(json.dumps(msgspec.to_builtins(card), indent=2, sort_keys=True))
         return
-    click.echo(f"version {card.version}, in force since {_date(card.effective_from)}")
+    click.echo(f"version {card.version}, in force since {show_date(card.effective_from)}")
     click.echo(f"{'market':8}  {'marketing':>9}  {'utility':>9}  {'auth.':>9}")
     for name, rates in sorted(card.markets.items()):
         prices = (rates.marketing, rates.utility, rates.authentication)
         click.echo(f"{name:8}  " + "  ".join(f"{_usd(price):>9}" for price in prices))
     for later in admin.rate_cards(db):
         if later.version > stored.version:
-            click.echo(f"version {later.version} follows on {_date(later.effective_from)}")
+            click.echo(f"version {later.version} follows on {show_date(later.effective_from)}")
 
 
 @ratecard.command("install")
-@_DB
-@_KEYS
-@click.argument("file", type=_FILE)
-@_reporting
+@DB
+@KEYS
+@click.argument("file", type=FILE)
+@reporting
 def ratecard_install(db: Path, keys: Path | None, file: Path) -> None:
     """Sign and install the prices in FILE (JSON); the version must rise."""
-    stored = admin.install_card(db, keyfiles.load(_folder(db, keys)), file)
-    click.echo(f"version {stored.version}, in force from {_date(stored.effective_from)}")
+    stored = admin.install_card(db, keyfiles.load(keys_folder(db, keys)), file)
+    click.echo(f"version {stored.version}, in force from {show_date(stored.effective_from)}")
+
+
+for _command in (cli_operation.doctor, cli_operation.backup, cli_operation.restore):
+    main.add_command(_command)
 
 
 @main.group("ledger")
@@ -299,16 +331,16 @@ def ledger_group() -> None:
 
 
 @ledger_group.command("export")
-@_DB
-@_KEYS
-@click.argument("out", type=_FILE)
-@_reporting
+@DB
+@KEYS
+@click.argument("out", type=FILE)
+@reporting
 def ledger_export(db: Path, keys: Path | None, out: Path) -> None:
     """Write all settled charges and checkpoints to OUT; also while the relay runs.
 
     Check it with: kurir-audit ledger OUT
     """
-    done = export.export_ledger(db, keyfiles.load(_folder(db, keys)).cert, out)
+    done = export.export_ledger(db, keyfiles.load(keys_folder(db, keys)).cert, out)
     click.echo(
         f"{done.leaves} settled charges, {done.adjustments} adjustments, "
         f"{done.checkpoints} checkpoints"
@@ -316,22 +348,6 @@ def ledger_export(db: Path, keys: Path | None, out: Path) -> None:
 
 
 main.add_command(report)
-
-
-def _listen(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdigit() or int(port) > 0xFFFF:
-        raise click.BadParameter("give HOST:PORT, with port 0 for any", param_hint="--listen")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def _log_stream(path: Path | None) -> TextIO:
-    if path is None:
-        return sys.stderr
-    try:
-        return path.open("a", encoding="utf-8")
-    except OSError as error:
-        raise RelayError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _business_facts(view: admin.BusinessView) -> dict[str, str | int | None]:
@@ -343,8 +359,8 @@ def _business_facts(view: admin.BusinessView) -> dict[str, str | int | None]:
         "tariff": view.tariff,
         "starts": view.starts,
         "card_version": view.version,
-        "card_until": _date(view.expires),
-        "badge_until": _date(view.badge_not_after) if view.badge_not_after else None,
+        "card_until": show_date(view.expires),
+        "badge_until": show_date(view.badge_not_after) if view.badge_not_after else None,
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +23,7 @@ class Clock:
 
     ``floor`` in seconds: time never falls below it; where the machine's clock goes back, relay time
     stands still until it has caught up, because a beacon once given out must not come again.
+    ``behind`` in seconds: by how much the machine's clock is back at present.
     """
 
     log: Log
@@ -31,7 +32,7 @@ class Clock:
     _offset: int = 0
     _ahead: int = 0
     _stamp: tuple[int, int, int] | None = None
-    _behind: bool = field(default=False)
+    behind: int = 0
 
     def start(self, floor: int) -> None:
         """:param floor: the last minute on disk, in seconds
@@ -46,12 +47,12 @@ class Clock:
             self._read_demo(self.demo_file, strict=False)
         wall = int(time.time()) + self._offset
         if wall < self.floor:
-            if not self._behind:
-                self._behind = True
+            if not self.behind:
                 self.log(Event.CLOCK_BEHIND, seconds=self.floor - wall)
+            self.behind = self.floor - wall
         else:
             self.floor = wall
-            self._behind = False
+            self.behind = 0
         # Rates see a demo's jump as well: whoever lets an hour pass may write as after an hour.
         # Going back takes nothing away: rates and housekeeping go on while relay time stands still.
         self._ahead = max(self._ahead, self._offset)

@@ -75,6 +75,7 @@ class Connection:
         self._business: BusinessId | None = None
         self._bad_frames = 0
         self._pace = Pace()
+        self._asked: dict[int, type[Request]] = {}
         self._is_closed = False
         self.deliveries = Deliveries()
         self.outstanding = 0
@@ -107,6 +108,7 @@ class Connection:
         if wanted is not None:
             self._output.jobs.append(self._fetch(wanted))
         for frame in self.deliveries.take():
+            self._services.tally.delivered += len(frame.deliveries)
             self._send(frame)
         output, self._output = self._output, Output()
         return output
@@ -120,6 +122,7 @@ class Connection:
 
     def _dispatch(self, request: Request, moment: Moment) -> None:
         nonce, relay, registry = self._nonce, self._services.relay, self._services.registry
+        self._asked[request.n] = type(request)
         match request:
             case Create(n, new):
                 slow = self._services.hub.create_rate.take(self._network, moment.tick, len(new))
@@ -255,6 +258,7 @@ class Connection:
                 self._results(request.n, [UNAVAILABLE] * len(entries))
                 return
             self._results(request.n, outcome.results)
+            self._services.tally.submitted(outcome)
             hub.arrived(outcome.arrivals)
 
         weight = sum(len(entry.body) for entry in request.submissions)
@@ -271,6 +275,7 @@ class Connection:
             self._results(request.n, outcome)
             for row, ack in acks:
                 if row is not None:
+                    self._services.tally.acknowledged += 1
                     hub.acked(row, ack.envelope_id)
 
         self._run(lambda rows, moment: relay.ack(rows, moment, acks), done)
@@ -325,6 +330,7 @@ class Connection:
             elif isinstance(outcome, Result):
                 self._error(n, outcome)
             else:
+                self._count(n, [None])
                 self._send(outcome)
 
         self._run(run, done)
@@ -354,10 +360,16 @@ class Connection:
             self._output.close = (POLICY, "too many malformed frames")
 
     def _results(self, n: int, results: list[Result | None]) -> None:
+        self._count(n, results)
         self._send(Results(n, results))
 
     def _error(self, n: int | None, result: Result) -> None:
+        self._count(n, [result])
         self._send(Error(n, result))
+
+    def _count(self, n: int | None, results: list[Result | None]) -> None:
+        frame = None if n is None else self._asked.pop(n, None)
+        self._services.tally.answered(frame, results)
 
     def _send(self, frame: Push) -> None:
         self._output.frames.append(encode(frame))

@@ -3,7 +3,6 @@ tree, and every checkpoint."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,11 @@ from kurir_billing.leaf import Leaf, open_leaf
 from kurir_billing.ledger import adjust_hash, entry_hash
 from kurir_billing.ledger_file import Closed, Part, PriceList, write_part
 from kurir_server.errors import ConfigError, DatabaseError
+from kurir_server.files import new_file
 from kurir_server.rows import Rows
 from kurir_server.tiles import Tiles
 from kurir_server.writer import offline
-from kurir_wire.ids import Hash, RelayId
+from kurir_wire.ids import BusinessId, Hash, RelayId
 from kurir_wire.relaycert import RelayCert
 
 
@@ -43,36 +43,23 @@ def export_ledger(db: Path, cert: RelayCert, target: Path) -> Exported:
                 "the database belongs to another relay than the keys",
                 "give the folder that was made with this database",
             )
-        partial = target.with_name(target.name + ".new")
-        if target.exists():
-            raise ConfigError(f"{target} exists already", "give another file")
-        try:
-            partial.unlink(missing_ok=True)
-            fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(fd, "wb") as file:
-                for part in _parts(store.rows, cert):
-                    leaves += isinstance(part, Leaf)
-                    checkpoints += isinstance(part, Closed)
-                    adjustments += isinstance(part, Adjust)
-                    file.write(write_part(part))
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(target)
-        except OSError as error:
-            raise ConfigError(f"cannot write {target}: {error.strerror}") from error
-        finally:
-            partial.unlink(missing_ok=True)
+        with new_file(target) as partial, partial.open("wb") as file:
+            for part in _parts(store.rows, store.checks.leaf_days(), cert):
+                leaves += isinstance(part, Leaf)
+                checkpoints += isinstance(part, Closed)
+                adjustments += isinstance(part, Adjust)
+                file.write(write_part(part))
     return Exported(leaves, checkpoints, adjustments)
 
 
-def _parts(rows: Rows, cert: RelayCert) -> Iterator[Part]:
+def _parts(rows: Rows, leaf_days: list[tuple[BusinessId, int]], cert: RelayCert) -> Iterator[Part]:
     yield cert
     for stored in rows.rate_cards():
         yield PriceList(stored.card)
     first = 0
     for checkpoint in rows.checkpoints():
         tiles = Tiles(rows)
-        found = _entries_of(rows, checkpoint.day, cert.relay_id)
+        found = _entries_of(rows, leaf_days, checkpoint.day, cert.relay_id)
         for index in range(first, checkpoint.size):
             part = found.get(tiles.node(0, index))
             if part is None:
@@ -85,14 +72,19 @@ def _parts(rows: Rows, cert: RelayCert) -> Iterator[Part]:
         first = checkpoint.size
 
 
-def _entries_of(rows: Rows, day: int, relay_id: RelayId) -> dict[Hash, Leaf | Adjust]:
-    """A day's leaves and adjustments of all businesses, by their hash in the tree."""
+def _entries_of(
+    rows: Rows, leaf_days: list[tuple[BusinessId, int]], day: int, relay_id: RelayId
+) -> dict[Hash, Leaf | Adjust]:
+    """A day's leaves and adjustments by their hash in the tree; also of businesses that are
+    registered no more."""
     found: dict[Hash, Leaf | Adjust] = {}
-    for business in rows.businesses():
-        for data in rows.leaves_of_days(business.id, day, day):
-            leaf = open_leaf(data)
-            found[entry_hash(leaf, relay_id)] = leaf
-        for stored in rows.adjusts_of_days(business.id, day, day):
+    for business_id, settled_day in leaf_days:
+        if settled_day == day:
+            for data in rows.leaves_of_days(business_id, day, day):
+                leaf = open_leaf(data)
+                found[entry_hash(leaf, relay_id)] = leaf
+    for business_id in {business_id for business_id, _ in leaf_days}:
+        for stored in rows.adjusts_of_days(business_id, day, day):
             adjust = open_adjust(stored.adjust)
             found[adjust_hash(adjust, relay_id)] = adjust
     return found

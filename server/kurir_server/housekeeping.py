@@ -11,26 +11,35 @@ from kurir_billing.windows import WINDOW
 from kurir_server.ledger import Ledger
 from kurir_server.limits import ACCEPTED_SECOND_KEPT, MAX_UNSETTLED, TIDY_ROWS, UNREAD_DAYS
 from kurir_server.meter import Meter
-from kurir_server.rows import Aged, Moment, Rows, Swept
+from kurir_server.rows import Aged, Business, Moment, Rows, Swept
+from kurir_wire.cards import BusinessCard, Signed
+from kurir_wire.codec import unpack
 from kurir_wire.ids import DAY, HOUR
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """Where a round of housekeeping stands: envelopes, then mailboxes, then the other tables, then
-    the ledger's days."""
+    businesses, then the ledger's days."""
 
     envelopes: tuple[int, int] | None = (-1, 0)
     mailboxes: int | None = -1
     table: int = 0
     key: bytes | int | None = None
+    businesses: bool = True
+    """Looked through once an hour: the whole table is read for it."""
     days: bool = True
+
+    @property
+    def is_first(self) -> bool:
+        """Whether a round begins with this."""
+        return self.envelopes == (-1, 0)
 
     @property
     def is_done(self) -> bool:
         """Whether the round is over."""
         swept = self.envelopes is None and self.mailboxes is None and self.table >= len(Swept)
-        return swept and not self.days
+        return swept and not self.businesses and not self.days
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +72,10 @@ def tidy(
     if step.mailboxes is not None:
         return _mailboxes(rows, moment, step.mailboxes, frozenset(read_now))
     if step.table >= len(Swept):
-        return Tidied(Step(None, None, step.table, days=ledger.close_day(rows, moment)), [])
+        if step.businesses:
+            return Tidied(Step(None, None, step.table, businesses=False), _businesses(rows, moment))
+        days = ledger.close_day(rows, moment)
+        return Tidied(Step(None, None, step.table, businesses=False, days=days), [])
     table = tuple(Swept)[step.table]
     key = rows.sweep(table, step.key, TIDY_ROWS, _end(table, moment.now))
     table_number = step.table if key is not None else step.table + 1
@@ -99,6 +111,30 @@ def _mailboxes(rows: Rows, moment: Moment, after: int, read_now: frozenset[int])
         rows.delete_mailbox(row)
         gone.append(row)
     return Tidied(Step(None, found[-1][0] if len(found) == TIDY_ROWS else None), gone)
+
+
+def remove_business(rows: Rows, business: Business) -> list[int]:
+    """A business goes, with its prekeys, its address and what waits there.
+
+    :returns: the rows of the mailboxes that went with it
+    """
+    card = unpack(unpack(business.card, Signed).body, BusinessCard)
+    rows.drop_business(business.id)
+    address = rows.mailbox(card.address_id)
+    if address is None:
+        return []
+    rows.delete_mailbox(address.row)
+    return [address.row]
+
+
+def _businesses(rows: Rows, moment: Moment) -> list[int]:
+    """Those that were never approved go when their card has expired, 30 days after they last
+    registered it at most: anybody can register, and a card that ran out is handed to nobody. Who
+    was approved once and has charges in the ledger stays."""
+    gone: list[int] = []
+    for business in rows.forgotten_businesses(moment.now, TIDY_ROWS):
+        gone += remove_business(rows, business)
+    return gone
 
 
 def _end(table: Swept, now: int) -> int:

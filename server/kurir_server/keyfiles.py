@@ -45,7 +45,11 @@ def create(folder: Path, now: int) -> RelayKeys:
     :raises KeyFileError: there are keys already, or the folder cannot be written
     """
     if (folder / ROOT).exists() or (folder / CERT).exists():
-        raise KeyFileError(f"{folder} holds the keys of a relay already", "give another folder")
+        raise KeyFileError(
+            f"{folder} holds the keys of a relay already",
+            "give another folder; if its database is lost, see kurir-relay restore; if kurir-relay "
+            "init was interrupted and nobody ever used it, remove the folder",
+        )
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in (ROOT, *WORKING, PRF):
@@ -54,6 +58,12 @@ def create(folder: Path, now: int) -> RelayKeys:
     except OSError as error:
         raise KeyFileError(f"cannot write keys to {folder}: {error.strerror}") from error
     return renew(folder, now)
+
+
+def remove(folder: Path) -> None:
+    """Undo :func:`create`, for a relay that came to nothing."""
+    for name in (ROOT, *WORKING, PRF, CERT):
+        (folder / name).unlink(missing_ok=True)
 
 
 def renew(folder: Path, now: int) -> RelayKeys:

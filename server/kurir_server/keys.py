@@ -8,6 +8,7 @@ certifies working keys and is not needed to serve: :mod:`kurir_server.keyfiles` 
 from __future__ import annotations
 
 import hashlib
+import hmac
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -97,6 +98,16 @@ class RelayKeys:
     def relay_id(self) -> RelayId:
         """The id that links pin."""
         return self.cert.relay_id
+
+    def has_same_secrets(self, other: RelayKeys) -> bool:
+        """Whether all signs and nonces are the same; the certificates may differ."""
+        mine, theirs = self._signing, other._signing
+        same = all(key.public == its.public for key, its in zip(mine, theirs, strict=True))
+        return same and hmac.compare_digest(self.prf, other.prf)
+
+    @property
+    def _signing(self) -> tuple[SigningKey, ...]:
+        return self.beacon_key, self.receipt_key, self.operator_key, self.checkpoint_key
 
     def beacon_nonce(self, minute: int) -> bytes:
         """The nonce of any minute, past or future: recomputed, never stored."""

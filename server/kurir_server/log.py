@@ -7,12 +7,17 @@ network address of a client.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Final, TextIO
+
+from kurir_server.errors import ConfigError
 
 
 class Event(Enum):
@@ -20,6 +25,11 @@ class Event(Enum):
 
     STARTED = "started"
     READY = "ready"
+    METRICS = "metrics"
+    RELOADED = "reloaded"
+    RELOAD_FAILED = "reload-failed"
+    UNREADY = "unready"
+    READY_AGAIN = "ready-again"
     STOPPING = "stopping"
     STOPPED = "stopped"
     DEMO_CLOCK = "demo-clock"
@@ -52,6 +62,11 @@ class Shape:
 FIELDS: Final = {
     Event.STARTED: Shape(Level.INFO, ("version", "relay", "pid")),
     Event.READY: Shape(Level.INFO, ("listen", "tls")),
+    Event.METRICS: Shape(Level.INFO, ("listen",)),
+    Event.RELOADED: Shape(Level.INFO, ("part",)),
+    Event.RELOAD_FAILED: Shape(Level.ERROR, ("part", "error")),
+    Event.UNREADY: Shape(Level.WARNING, ("reason",)),
+    Event.READY_AGAIN: Shape(Level.INFO, ()),
     Event.STOPPING: Shape(Level.INFO, ("signal",)),
     Event.STOPPED: Shape(Level.INFO, ()),
     Event.DEMO_CLOCK: Shape(Level.WARNING, ("offset",)),
@@ -68,13 +83,40 @@ COMMON: Final = ("time", "level", "event")
 
 
 class Log:
-    """Writes events at or above a level, one JSON object a line."""
+    """Writes events at or above a level, one JSON object a line.
 
-    __slots__ = ("_level", "_stream")
+    ``counts``: how often each event came, whatever the level.
+    """
 
-    def __init__(self, stream: TextIO | None = None, level: Level = Level.INFO) -> None:
-        self._stream = stream or sys.stderr
+    __slots__ = ("_level", "_path", "_stream", "counts")
+
+    def __init__(
+        self,
+        stream: TextIO | None = None,
+        level: Level = Level.INFO,
+        path: Path | None = None,
+    ) -> None:
+        """:param path: the file to append to instead of ``stream``
+        :raises ConfigError: the file cannot be opened
+        """
+        self._path = path
+        self._stream = _append_to(path) if path is not None else stream or sys.stderr
         self._level = level
+        self.counts: Counter[Event] = Counter()
+
+    def reopen(self) -> None:
+        """Go on in a new file, after the old one was moved away.
+
+        :raises ConfigError: it cannot be opened; the old one stays in use
+        """
+        if self._path is not None:
+            former, self._stream = self._stream, _append_to(self._path)
+            _close(former)
+
+    def close(self) -> None:
+        """Close the file, if there is one."""
+        if self._path is not None:
+            _close(self._stream)
 
     def __call__(self, event: Event, /, **fields: str | int | bool) -> None:
         """Log one event with exactly its declared fields.
@@ -84,6 +126,7 @@ class Log:
         shape = FIELDS[event]
         if tuple(fields) != shape.fields:
             raise ValueError(f"the event {event.value} has the fields {shape.fields}")
+        self.counts[event] += 1
         if shape.level.value < self._level.value:
             return
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -105,3 +148,16 @@ class Log:
                 place = f"{name}:{frame.tb_lineno}"
             frame = frame.tb_next
         self(Event.INTERNAL_ERROR, place=place, kind=type(error).__name__)
+
+
+def _close(stream: TextIO) -> None:
+    # What a full disk kept back is lost with it, as each such line is.
+    with contextlib.suppress(OSError, ValueError):
+        stream.close()
+
+
+def _append_to(path: Path) -> TextIO:
+    try:
+        return path.open("a", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}") from error

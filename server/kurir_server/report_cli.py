@@ -11,8 +11,17 @@ import click
 from kurir_billing.invoice import show_day
 from kurir_billing.kinds import Category
 from kurir_server import keyfiles, rulings
+from kurir_server.cli_common import (
+    DB,
+    JSON,
+    KEYS,
+    keys_folder,
+    machine_now,
+    reporting,
+    show_date,
+    show_facts,
+)
 from kurir_server.keys import RelayKeys
-from kurir_server.options import AS_JSON, DB, KEYS, date, folder_of, now, print_facts, reporting
 from kurir_server.report_key import ReportKey
 from kurir_server.rulings import ReportView
 from kurir_wire.ids import DAY
@@ -43,7 +52,7 @@ def report() -> None:
 @report.command("list")
 @DB
 @KEYS
-@AS_JSON
+@JSON
 @reporting
 def report_list(db: Path, keys: Path | None, as_json: bool) -> None:
     """All reports that wait, oldest first."""
@@ -66,7 +75,7 @@ def report_list(db: Path, keys: Path | None, as_json: bool) -> None:
 @report.command("show")
 @DB
 @KEYS
-@AS_JSON
+@JSON
 @_ID
 @reporting
 def report_show(db: Path, keys: Path | None, as_json: bool, report_id: bytes) -> None:
@@ -74,13 +83,13 @@ def report_show(db: Path, keys: Path | None, as_json: bool, report_id: bytes) ->
     facts = _facts(rulings.report(db, *_keys(db, keys), report_id))
     if not as_json:
         facts |= {name: _harmless(facts[name]) for name in ("text", "reason") if facts.get(name)}
-    print_facts(facts, as_json)
+    show_facts(facts, as_json)
 
 
 @report.command("uphold")
 @DB
 @KEYS
-@AS_JSON
+@JSON
 @_ID
 @click.option(
     "--category", type=click.Choice(CATEGORIES), required=True, help="What the message really is."
@@ -94,7 +103,9 @@ def report_uphold(
     The adjustment is signed, comes into the ledger, and the business gets the report as its proof.
     """
     loaded, key = _keys(db, keys)
-    adjust, has_copy = rulings.uphold(db, loaded, key, report_id, Category[category.upper()], now())
+    adjust, has_copy = rulings.uphold(
+        db, loaded, key, report_id, Category[category.upper()], machine_now()
+    )
     facts = {
         "report": report_id.hex(),
         "business": adjust.business_id.hex(),
@@ -103,7 +114,7 @@ def report_uphold(
         "day": show_day(adjust.day),
         "leaf": adjust.leaf.hex(),
     }
-    print_facts(facts, as_json)
+    show_facts(facts, as_json)
     if not has_copy:
         click.echo(
             "note: the business's card has no key to which the report could be sealed; it will ask "
@@ -123,7 +134,7 @@ def report_dismiss(db: Path, report_id: bytes) -> None:
 
 
 def _keys(db: Path, keys: Path | None) -> tuple[RelayKeys, ReportKey]:
-    folder = folder_of(db, keys)
+    folder = keys_folder(db, keys)
     loaded = keyfiles.load(folder)
     return loaded, keyfiles.load_report_key(folder, loaded.cert)
 
@@ -156,7 +167,7 @@ def _facts(view: ReportView) -> dict[str, Any]:
         line = view.leaf.line
         facts |= {
             "text": view.said.text,
-            "sent": date(view.said.sent_at) if view.said.sent_at < DAY * 10**6 else None,
+            "sent": show_date(view.said.sent_at) if view.said.sent_at < DAY * 10**6 else None,
             "settled": show_day(view.leaf.settled_day),
             "market": line.market,
             "tariff": line.tariff,

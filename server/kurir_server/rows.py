@@ -287,6 +287,12 @@ class Rows(Protocol):
     def tickets(self, business_id: BusinessId, now: int) -> list[StoredTicket]:
         """Those that end after ``now``, the one that lasts longest first."""
 
+    def forgotten_businesses(self, now: int, limit: int) -> list[Business]:
+        """Those without approval whose card has expired, and of which no charge ever settled."""
+
+    def drop_business(self, business_id: BusinessId) -> None:
+        """With its prekeys."""
+
     def prekey(self, business_id: BusinessId, kind: PreKeyKind, key_id: int) -> bytes | None: ...
 
     def add_prekey(
@@ -341,6 +347,9 @@ class Rows(Protocol):
 
     def add_leaf(self, business_id: BusinessId, day: int, charge: Hash, leaf: bytes) -> None: ...
 
+    def has_leaves(self, business_id: BusinessId) -> bool:
+        """Whether a charge of this business ever settled."""
+
     def leaf(self, business_id: BusinessId, day: int, charge: Hash) -> bytes | None: ...
 
     def leaves(self, business_id: BusinessId, day: int, after: Hash, limit: int) -> list[bytes]:
@@ -357,6 +366,9 @@ class Rows(Protocol):
         """A leaf that comes into the tree when its day is over."""
 
     def oldest_pending_day(self) -> int | None: ...
+
+    def count_pending(self) -> int:
+        """Leaves that are not in the tree."""
 
     def pending(self, day: int) -> list[Hash]:
         """The leaves of a day that are not in the tree, in ascending order."""

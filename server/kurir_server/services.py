@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kurir_server.hub import Hub
 from kurir_server.keys import RelayKeys
 from kurir_server.ledger import Ledger
 from kurir_server.registry import Registry
 from kurir_server.relay import Relay
+from kurir_server.tally import Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +21,4 @@ class Services:
     registry: Registry
     ledger: Ledger
     hub: Hub
+    tally: Tally = field(default_factory=Tally)

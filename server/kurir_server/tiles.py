@@ -33,7 +33,7 @@ class Tiles:
         n, place = divmod(index, WIDTH >> inner)
         layers = self._read.get((row, n))
         if layers is None:
-            layers = self._read[row, n] = [_hashes_of(self._rows.tile(row, n) or b"")]
+            layers = self._read[row, n] = [hashes_of(self._rows.tile(row, n) or b"")]
         while len(layers) <= inner:
             layers.append(_above(layers[-1]))
         return layers[inner][place]
@@ -52,12 +52,13 @@ class Tiles:
                 part = hashes[begin : begin + WIDTH * HASH_BYTES]
                 self._rows.put_tile(level, number, part)
                 if len(part) == WIDTH * HASH_BYTES:
-                    added.append(_top(part))
+                    added.append(top_of(part))
             level, size = level + 1, n
         self._read.clear()
 
 
-def _hashes_of(tile: bytes) -> list[Hash]:
+def hashes_of(tile: bytes) -> list[Hash]:
+    """The hashes in a tile, in order."""
     return [Hash(tile[at : at + HASH_BYTES]) for at in range(0, len(tile), HASH_BYTES)]
 
 
@@ -66,9 +67,9 @@ def _above(layer: list[Hash]) -> list[Hash]:
     return [node_hash(layer[at], layer[at + 1]) for at in range(0, len(layer) - 1, 2)]
 
 
-def _top(tile: bytes) -> Hash:
+def top_of(tile: bytes) -> Hash:
     """The node that a full tile is under."""
-    layer = _hashes_of(tile)
+    layer = hashes_of(tile)
     while len(layer) > 1:
         layer = _above(layer)
     return layer[0]

@@ -7,6 +7,7 @@ Results and deliveries leave only after the commit.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -48,13 +49,16 @@ class Writer:
         log: Log,
         minute: int,
         after_batch: Callable[[], None],
+        measured: Callable[[int, float], None] = lambda requests, seconds: None,
     ) -> None:
+        """:param measured: told of each batch: its requests, and how long it took to write"""
         self.minute = minute
         self.is_failing = False
         self._store = store
         self._clock = clock
         self._log = log
         self._after_batch = after_batch
+        self._measured = measured
         self._queue: deque[Job] = deque()
         self._weight = 0
         self._wake = asyncio.Event()
@@ -62,6 +66,11 @@ class Writer:
         self._stopping = False
         self._failed_at: float | None = None
         self._said_damaged: set[str] = set()
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """Requests in the queue, and their bytes."""
+        return len(self._queue), self._weight
 
     async def put(self, job: Job) -> None:
         """Queue a job; waits while the queue is full, so that its socket is not read meanwhile."""
@@ -101,7 +110,9 @@ class Writer:
                 self._wake.clear()
                 await self._wake.wait()
             batch = self._next_batch()
+            began = time.perf_counter()
             outcomes = await self._commit(batch)
+            self._measured(len(batch), time.perf_counter() - began)
             for job, outcome in zip(batch, outcomes, strict=True):
                 try:
                     job.done(outcome)
@@ -203,6 +214,32 @@ def offline(path: Path) -> Iterator[Store]:
     :raises DatabaseError: as :meth:`Store.open`
     """
     store = Store.open(path)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def upgraded(path: Path) -> Iterator[Store]:
+    """A database that nobody serves, brought forward from an older version if need be.
+
+    :raises DatabaseError: as :meth:`Store.open`
+    """
+    store = Store.open(path, bring_forward=True)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def inspected(path: Path) -> Iterator[Store]:
+    """A database or a backup, for reading only, beside a running relay if there is one.
+
+    :raises DatabaseError: as :meth:`Store.inspect`
+    """
+    store = Store.inspect(path)
     try:
         yield store
     finally:

@@ -25,14 +25,26 @@ from kurir_audit import inventory
 from kurir_audit.declaration import Group, Purpose
 from kurir_audit.declared_billing import STRUCTURES
 from kurir_audit.declared_log import COMMON, LOG
+from kurir_audit.declared_metrics import METRICS
 from kurir_audit.declared_network import NETWORK
 from kurir_audit.declared_store import INDEXES, META_KEYS, STORE
 from kurir_audit.declared_wire import ENTRIES, REPLIES, REQUESTS
-from kurir_server import log
+from kurir_server import log, metrics
 from kurir_wire import frames
 from tests.audit import databases
 
-ALL = (*STORE, META_KEYS, COMMON, *LOG, *NETWORK, *REQUESTS, *REPLIES, *ENTRIES, *STRUCTURES)
+ALL = (
+    *STORE,
+    META_KEYS,
+    COMMON,
+    *LOG,
+    METRICS,
+    *NETWORK,
+    *REQUESTS,
+    *REPLIES,
+    *ENTRIES,
+    *STRUCTURES,
+)
 
 PACKED = (
     kurir_billing.charge.Charge,
@@ -119,6 +131,11 @@ def test_the_log() -> None:
     assert names(LOG) == {event.value: shape.fields for event, shape in log.FIELDS.items()}
     assert {event.value for event in log.Event} == set(names(LOG))
     assert COMMON.names == log.COMMON
+
+
+def test_the_metrics() -> None:
+    """And those that Prometheus's library has of every process."""
+    assert METRICS.names == (*metrics.FAMILIES, "process")
 
 
 def test_every_entry_says_something() -> None:

@@ -231,8 +231,9 @@ def _mail(rig: Rig, told: Told, end: int) -> list[str]:
 def _money(rig: Rig, told: Told, end: int) -> list[str]:
     lost: list[str] = []
     for name, (at, receipt, _) in told.receipts.items():
-        stored = rig.run(lambda rows, name=Hash(name): rows.charge(name))
-        second = rig.run(lambda rows, name=Hash(name): rows.accepted_second(name))
+        charge = Hash(name)
+        stored = rig.run(lambda rows: rows.charge(charge))  # noqa: B023
+        second = rig.run(lambda rows: rows.accepted_second(charge))  # noqa: B023
         told_at = receipt_of(receipt).accepted_at
         hour = stored.accepted_hour * HOUR if stored else None
         said = hour if second is None else second

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import secrets
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -89,6 +90,13 @@ MARKET = "ID"
 PushT = TypeVar("PushT")
 CARD_HASH = rate_card_hash(canonical(bundled()))
 """The bundled rate card, as ``kurir-relay init`` installs it."""
+
+
+async def until(condition: Callable[[], bool], seconds: float = 15) -> None:
+    """Wait for something in another process that says nothing when it happens."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
 
 def body(size: int = 2_048) -> bytes:
@@ -446,6 +454,7 @@ class RelayProcess:
         self.options = options
         self.process: subprocess.Popen[bytes] | None = None
         self.prefix: Sequence[str] = (sys.executable, "-m", "kurir_server.cli")
+        self.environment: dict[str, str] = {}
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Another command of ``kurir-relay`` on the same database."""
@@ -479,6 +488,7 @@ class RelayProcess:
                 ],
                 stderr=log,
                 stdout=log,
+                env=os.environ | self.environment,
             )
         deadline = time.monotonic() + 30
         while not self.ready.exists():
@@ -542,3 +552,13 @@ def running(folder: Path, *options: str) -> Iterator[RelayProcess]:
         if relay.process is not None and relay.process.poll() is None:
             relay.process.kill()
             relay.process.wait()
+
+
+def logged(relay: RelayProcess) -> list[dict[str, Any]]:
+    """All lines of its log."""
+    return [json.loads(line) for line in relay.log.read_text().splitlines()]
+
+
+def events(relay: RelayProcess) -> list[str]:
+    """The events of its log, in order."""
+    return [line["event"] for line in logged(relay)]

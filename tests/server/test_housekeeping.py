@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from kurir_server import housekeeping
+from kurir_server import admin, housekeeping
+from kurir_server.errors import ConfigError
 from kurir_server.housekeeping import Step, tidy
 from kurir_server.limits import ACCEPTED_SECOND_KEPT, MAX_UNSETTLED, SETTLE_DAYS
 from kurir_server.rows import Swept
-from kurir_wire.frames import GetCard, Open, PutCard
+from kurir_wire import codes
+from kurir_wire.entries import Submission
+from kurir_wire.frames import GetCard, Open, PutCard, Register
 from kurir_wire.ids import DAY, HOUR
-from tests.server.helpers import Box, Shop, Signed, receipt_of
+from tests.server.helpers import Box, Shop, Signed, body, receipt_of, running, until
 from tests.server.rig import START, Rig
+from tests.server.test_ledger import settle
 
 
 def accept(rig: Rig) -> tuple[Shop, Box, Signed]:
@@ -164,3 +170,88 @@ def test_counters_of_a_mailbox_follow_what_goes(rig: Rig) -> None:
     mailbox = rig.run(lambda rows: rows.mailbox(box.id))
     assert mailbox is not None
     assert (mailbox.depth, mailbox.size, mailbox.next_n) == (0, 0, 3)
+
+
+def prekeys(rig: Rig, shop: Shop) -> None:
+    added = rig.run(
+        lambda rows: rig.registry.put_prekeys(rows, shop.id, [shop.ec(1)], [shop.kem(1)])
+    )
+    assert added.code == codes.OK
+
+
+def test_businesses_that_nobody_approved_go_with_all_that_is_theirs(rig: Rig) -> None:
+    new, approved, customer_of = rig.shop(tier=None), rig.shop(), rig.shop()
+    settle(rig, customer_of)
+    for shop in (new, approved):
+        prekeys(rig, shop)
+        rig.connection().send(Open(1, [shop.address.opening(rig.nonce)]))
+    address = rig.row(new.address)
+    rig.run(lambda rows: rows.revoke(customer_of.id))
+    rig.now = new.issued + 30 * DAY - 1
+    waiting = Submission(new.address.id, bytes(16), body(4_096), 24)
+    assert rig.submit(waiting) == [None]
+    rig.tidy()
+    assert rig.count("businesses") == 3
+    rig.now += 1
+    assert address in rig.tidy(), "so that nobody is left reading it"
+    ids = [business.id for business in rig.run(lambda rows: rows.businesses())]
+    assert sorted(ids) == sorted([approved.id, customer_of.id]), "what settled stays provable"
+    assert rig.count("prekeys") == 2
+    assert rig.count("envelopes") == 0
+    assert rig.run(lambda rows: rows.mailbox(new.address.id)) is None
+    assert rig.run(lambda rows: rows.mailbox(approved.address.id)) is not None
+
+
+def test_one_that_connects_again_in_time_stays(rig: Rig) -> None:
+    shop = rig.shop(tier=None)
+    rig.now += 29 * DAY
+    shop.issued = rig.now
+    request = Register(1, shop.card(version=2), shop.address.new(rig.nonce))
+    address = rig.row(shop.address)
+    rig.run(lambda rows: rows.keep_mailbox(address, rig.now // HOUR + 999))
+    assert rig.run(lambda rows: rig.registry.register(rows, rig.moment, rig.nonce, request)) is None
+    rig.now += 2 * DAY
+    rig.tidy()
+    assert rig.count("businesses") == 1
+
+
+def test_a_business_whose_address_is_gone_already(rig: Rig) -> None:
+    rig.shop(tier=None)
+    rig.now += 2 * DAY
+    assert len(rig.tidy()) == 1, "never opened"
+    rig.now += 29 * DAY
+    assert rig.tidy() == []
+    assert rig.count("businesses") == 0
+
+
+def test_the_operator_removes_a_business(rig: Rig) -> None:
+    db = rig.store.path
+    new, approved, settled = rig.shop(tier=None), rig.shop(), rig.shop()
+    settle(rig, settled)
+    prekeys(rig, new)
+    with pytest.raises(ConfigError, match="is approved") as caught:
+        admin.remove(db, approved.id)
+    assert "revoke it first" in str(caught.value.hint)
+    admin.revoke(db, approved.id)
+    admin.remove(db, approved.id)
+    admin.revoke(db, settled.id)
+    with pytest.raises(ConfigError, match="has settled charges"):
+        admin.remove(db, settled.id)
+    admin.remove(db, new.id)
+    assert [view.id for view in admin.businesses(db)] == [settled.id]
+    assert rig.count("prekeys") == 0
+    assert rig.run(lambda rows: rows.mailbox(new.address.id)) is None
+    with pytest.raises(ConfigError, match="no business of this id"):
+        admin.remove(db, new.id)
+
+
+async def test_a_running_relay_forgets_businesses_too(tmp_path: Path) -> None:
+    clock = tmp_path / "clock"
+    clock.write_text("0")
+    with running(tmp_path, "--demo-clock", str(clock)) as relay:
+        async with relay.client() as client:
+            shop = Shop(client.relay_id, client.now)
+            assert await client.register(shop, shop.card()) == "ok"
+        assert shop.id.hex() in relay.run("business", "list").stdout
+        clock.write_text(str(30 * DAY))
+        await until(lambda: relay.run("business", "list").stdout == "")

@@ -12,7 +12,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from kurir_server import listener as listener_module
-from kurir_server.app import Config
+from kurir_server.config import Config
 from kurir_server.errors import ConfigError
 from kurir_server.listener import Listener, Peer, network_name
 from kurir_wire.limits import SUBPROTOCOL

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import datetime
-import ipaddress
 import json
 import resource
 import secrets
@@ -18,10 +16,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
 
@@ -47,15 +41,19 @@ from kurir_wire.frames import (
 )
 from kurir_wire.ids import DAY, HOUR
 from kurir_wire.limits import MAX_FRAME, SUBPROTOCOL
+from tests.server.certificates import tls_files
 from tests.server.helpers import (
     Box,
     Client,
     RelayProcess,
     Shop,
     Signed,
+    events,
+    logged,
     receipt_of,
     refusal_of,
     running,
+    until,
 )
 
 
@@ -69,21 +67,6 @@ async def raw(address: str, **options: Any) -> AsyncIterator[ClientConnection]:
     }
     async with connect(f"ws://{address}/", **(values | options)) as socket:
         yield socket
-
-
-def logged(relay: RelayProcess) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in relay.log.read_text().splitlines()]
-
-
-def events(relay: RelayProcess) -> list[str]:
-    return [line["event"] for line in logged(relay)]
-
-
-async def until(condition: Any, seconds: float = 15) -> None:
-    """Wait for something in another process that says nothing when it happens."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
 
 
 async def mailbox(client: Client) -> Box:
@@ -284,32 +267,7 @@ async def test_a_client_that_vanishes(relay: RelayProcess) -> None:
 
 
 async def test_tls(tmp_path: Path) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "relay.example")])
-    now = datetime.datetime.now(datetime.UTC)
-    cert = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
-        )
-        .add_extension(x509.BasicConstraints(True, None), True)
-        .sign(key, hashes.SHA256())
-    )
-    pem, secret = tmp_path / "tls.pem", tmp_path / "tls.key"
-    pem.write_bytes(cert.public_bytes(serialization.Encoding.PEM))
-    secret.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
+    pem, secret = tls_files(tmp_path)
     with running(tmp_path, "--tls-cert", str(pem), "--tls-key", str(secret)) as relay:
         assert logged(relay)[-1]["tls"] is True
         trusting = ssl.create_default_context(cafile=str(pem))

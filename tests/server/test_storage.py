@@ -5,12 +5,14 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from kurir_server import store as store_module
 from kurir_server.errors import DatabaseError, StorageError
+from kurir_server.limits import BUSY_MILLISECONDS
 from kurir_server.rows import Rows
 from kurir_server.store import Store
 from kurir_wire.entries import Ack, Submission
@@ -63,7 +65,7 @@ def test_what_cannot_be_opened(tmp_path: Path) -> None:
     store = Store.open(db)
     store.connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
     store.close()
-    with pytest.raises(DatabaseError, match="another schema version"):
+    with pytest.raises(DatabaseError, match="of a newer kurir-relay"):
         Store.open(db)
 
 
@@ -169,3 +171,19 @@ def test_what_is_gone_before_a_checkpoint_is_gone_after_it(rig: Rig) -> None:
     rig.store.checkpoint()
     assert b"kurircanary!" not in everywhere(rig)
     assert rig.run(lambda rows: rows.envelope_body(row, EnvelopeId(entries[0].envelope_id))) is None
+
+
+def test_a_backup_that_reads_keeps_the_log_from_being_cut_and_nobody_waiting(rig: Rig) -> None:
+    box = rig.personal()
+    assert rig.submit(marked(box, 1, 4_096)) == [None]
+    row = rig.row(box)
+    with closing(sqlite3.connect(rig.store.path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM envelopes").fetchone()
+        rig.run(lambda rows: rig.relay.delete(rows, [row]))
+        rig.store.checkpoint()
+        assert b"kurircanary!" in everywhere(rig), "the reader may still want it"
+        timeout = rig.store.connection.execute("PRAGMA busy_timeout").fetchone()[0]
+        assert timeout == BUSY_MILLISECONDS, "other commands are waited for as before"
+    rig.store.checkpoint()
+    assert b"kurircanary!" not in everywhere(rig)

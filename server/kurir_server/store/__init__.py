@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -19,6 +20,8 @@ from kurir_server.errors import DamagedError, DatabaseError, StorageError
 from kurir_server.limits import BUSY_MILLISECONDS
 from kurir_server.store.billing import BillingRows
 from kurir_server.store.businesses import BusinessRows
+from kurir_server.store.checks import Checks, missing_columns
+from kurir_server.store.copy import backup_minute, copy_to, put_in_place
 from kurir_server.store.ledger import LedgerRows
 from kurir_server.store.mailboxes import Cursor, Database, MailboxRows
 from kurir_server.store.reports import ReportRows
@@ -33,6 +36,20 @@ _STATEMENTS: Final = 256
 """Prepared statements kept: more than there are."""
 _DISK: Final = ("BUSY", "CANTOPEN", "FULL", "IOERR", "LOCKED", "NOLFS", "NOMEM", "PERM", "READONLY")
 """What SQLite says of the disk, after SQLITE_. All else is of what it found there."""
+
+CUT_MILLISECONDS: Final = 100
+"""How long cutting the write-ahead log waits for a command that reads; another round comes."""
+_HINTS: Final = {
+    "CORRUPT": "it is damaged: put a backup in its place with: kurir-relay restore",
+    "NOTADB": "it is damaged: put a backup in its place with: kurir-relay restore",
+    "FULL": "the disk is full: make room, nothing is lost",
+    "IOERR": "the disk is full or broken: make room, or look at the system's log",
+    "READONLY": "the relay must be able to write the file and its folder",
+    "CANTOPEN": "the relay must be able to write the file and its folder, and the disk needs room",
+    "BUSY": "another program holds it: end that first",
+    "PERM": "the relay must be able to write the file and its folder",
+}
+"""By how SQLite's name of an error begins."""
 
 
 class SqlRows(MailboxRows, BusinessRows, BillingRows, LedgerRows, ReportRows):
@@ -73,7 +90,7 @@ class Store:
         connection = _connect(path)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(f"BEGIN; {SCHEMA} COMMIT;")
+            connection.executescript(f"BEGIN; {SCHEMA}")
             connection.executemany(
                 "INSERT INTO meta VALUES (?, ?)",
                 (
@@ -82,9 +99,11 @@ class Store:
                     ("minute", "0"),
                 ),
             )
+            connection.execute("COMMIT")
         except sqlite3.Error as error:
             connection.close()
-            raise DatabaseError(f"cannot make {path}: {error}") from error
+            path.unlink(missing_ok=True)
+            raise DatabaseError(f"cannot make {path}: {error}", _hint(error)) from error
         connection.close()
         return cls.open(path)
 
@@ -99,15 +118,40 @@ class Store:
             raise DatabaseError(
                 f"there is no database {path}", f"make one with: kurir-relay init --db {path}"
             )
-        connection = _connect(path)
+        try:
+            connection = _connect(path)
+        except sqlite3.Error as error:
+            raise DatabaseError(f"cannot use {path}: {error}", _hint(error)) from error
         try:
             _settle(connection)
             if bring_forward:
                 upgrade(connection)
             _check(connection, path)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             connection.close()
-            raise DatabaseError(f"cannot use {path}: {error}") from error
+            raise DatabaseError(f"cannot use {path}: {error}", _hint(error)) from error
+        except DatabaseError:
+            connection.close()
+            raise
+        return cls(connection, path)
+
+    @classmethod
+    def inspect(cls, path: Path) -> Store:
+        """Open a database, or a backup, for reading only: nothing of the file changes.
+
+        :raises DatabaseError: missing, damaged or of another version
+        """
+        if not path.is_file():
+            raise DatabaseError(f"there is no database {path}")
+        try:
+            connection = _connect(path.absolute().as_uri() + "?mode=ro", uri=True)
+        except sqlite3.Error as error:
+            raise DatabaseError(f"cannot read {path}: {error}", _hint(error)) from error
+        try:
+            _check_version(connection, path)
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            connection.close()
+            raise DatabaseError(f"cannot read {path}: {error}", _hint(error)) from error
         except DatabaseError:
             connection.close()
             raise
@@ -138,6 +182,11 @@ class Store:
         return self._connection.total_changes
 
     @property
+    def path(self) -> Path:
+        """The database file."""
+        return self._path
+
+    @property
     def relay_id(self) -> bytes:
         """The relay whose database this is."""
         return self.origin()[0]
@@ -146,6 +195,48 @@ class Store:
         """What was met since the last call that is not as it was written, and how often."""
         met, self._database.damaged = self._database.damaged, Counter()
         return met
+
+    @property
+    def backup_minute(self) -> int | None:
+        """When this copy was made, if it is a backup that nobody has put in place."""
+        return backup_minute(self._connection)
+
+    @property
+    def checks(self) -> Checks:
+        """What only SQL finds out about the whole database."""
+        return Checks(self._connection)
+
+    def damage(self, *, full: bool) -> list[str]:
+        """What is wrong with the file as SQLite sees it; with ``full``, indexes too."""
+        return self.checks.damage(full=full)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """All that is read within is of one moment, whatever a relay writes meanwhile.
+
+        :raises StorageError: it cannot be read
+        """
+        self._execute("BEGIN")
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StorageError(_name(error)) from error
+        finally:
+            self.rollback()
+
+    def copy_to(self, target: Path) -> None:
+        """Write a backup to a new file: see :mod:`kurir_server.store.copy`.
+
+        :raises StorageError: it cannot be read or written
+        """
+        copy_to(self._connection, target)
+
+    def put_in_place(self, minute: int) -> None:
+        """A backup becomes the database, whose time has come to ``minute`` at least.
+
+        :raises StorageError: not at present
+        """
+        put_in_place(self._connection, minute)
 
     def settings(self) -> dict[str, str | int]:
         """journal_mode, synchronous and secure_delete as SQLite reports them."""
@@ -192,10 +283,15 @@ class Store:
 
     def checkpoint(self) -> None:
         """Bring the write-ahead log into the database and cut it to nothing, so that what was
-        deleted is gone from it too.
+        deleted is gone from it too. While another process reads (a backup), it is not cut.
 
         :raises StorageError: not at present"""
-        self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        # Such a reader may take minutes; nobody who writes shall wait for it.
+        self._execute(f"PRAGMA busy_timeout = {CUT_MILLISECONDS}")
+        try:
+            self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            self._execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
 
     def close(self) -> None:
         """Close the file."""
@@ -214,6 +310,11 @@ class AsyncStore:
     def __init__(self, wrapper: aiosqlite.Connection, store: Store) -> None:
         self._wrapper = wrapper
         self._store = store
+
+    @property
+    def path(self) -> Path:
+        """The database file."""
+        return self._store.path
 
     async def run(self, work: Callable[[Store], T]) -> T:
         """Run ``work`` in the store's thread."""
@@ -279,14 +380,15 @@ def _translated(error: sqlite3.Error) -> StorageError:
     return StorageError(name) if of_disk else DamagedError(name)
 
 
-def _name(error: sqlite3.Error) -> str:
+def _name(error: Exception) -> str:
     """SQLite's name of an error, such as SQLITE_FULL: its text could hold a value."""
     return getattr(error, "sqlite_errorname", None) or type(error).__name__
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path | str, *, uri: bool = False) -> sqlite3.Connection:
     return sqlite3.connect(
         path,
+        uri=uri,
         isolation_level=None,
         timeout=BUSY_MILLISECONDS / 1_000,
         cached_statements=_STATEMENTS,
@@ -315,14 +417,40 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
             f"the database does not keep what the relay promises: {actual}",
             "put it on a local file system that SQLite's write-ahead log works on",
         )
+    _check_version(connection, path)
+
+
+def _check_version(connection: sqlite3.Connection, path: Path) -> None:
     version = version_of(connection)
-    if version is not None and version < SCHEMA_VERSION:
+    if version is None:
+        raise DatabaseError(
+            f"{path} is not the database of a relay, or was never finished",
+            "if kurir-relay init was interrupted, remove it and its keys, and run init again; "
+            "else put a backup in its place with: kurir-relay restore",
+        )
+    if version < SCHEMA_VERSION:
         raise DatabaseError(
             f"{path} is of an older kurir-relay (schema version {version})",
-            "start the relay once, and it brings it forward; copy the file first",
+            "start the relay once, and it brings it forward; make a backup first with the "
+            "kurir-relay that wrote it",
         )
-    if version != SCHEMA_VERSION:
+    if version > SCHEMA_VERSION:
         raise DatabaseError(
-            f"{path} has another schema version than this kurir-relay ({SCHEMA_VERSION})",
-            "use the kurir-relay that wrote it",
+            f"{path} is of a newer kurir-relay: schema version {version}, and this one knows "
+            f"{SCHEMA_VERSION}",
+            "use the kurir-relay that wrote it; no database goes back to an older version",
         )
+    missing = missing_columns(connection)
+    if missing:
+        raise DatabaseError(
+            f"{path} says that it has schema version {version}, and lacks {missing[0]}",
+            "something else changed it; put a backup in its place with: kurir-relay restore",
+        )
+
+
+def _hint(error: Exception) -> str:
+    """What to do about an error of SQLite."""
+    name = _name(error).removeprefix("SQLITE_")
+    return next(
+        (hint for start, hint in _HINTS.items() if name.startswith(start)), _HINTS["CORRUPT"]
+    )

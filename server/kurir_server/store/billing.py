@@ -108,6 +108,12 @@ class BillingRows:
     def add_leaf(self, business_id: BusinessId, day: int, charge: Hash, leaf: bytes) -> None:
         self._db.execute("INSERT INTO leaves VALUES (?, ?, ?, ?)", (business_id, day, charge, leaf))
 
+    def has_leaves(self, business_id: BusinessId) -> bool:
+        found = self._db.execute(
+            "SELECT 1 FROM leaves WHERE business = ? LIMIT 1", (business_id,)
+        ).fetchone()
+        return found is not None
+
     def leaf(self, business_id: BusinessId, day: int, charge: Hash) -> bytes | None:
         found = self._db.execute(
             "SELECT leaf FROM leaves WHERE business = ? AND settled_day = ? AND charge = ?",

@@ -74,6 +74,18 @@ class BusinessRows:
         )
         return [StoredTicket(*values) for values in found]
 
+    def forgotten_businesses(self, now: int, limit: int) -> list[Business]:
+        found = self._db.execute(
+            _BUSINESS + "WHERE tier = 0 AND expires <= ? AND NOT EXISTS "  # noqa: S608
+            "(SELECT 1 FROM leaves WHERE business = businesses.id) LIMIT ?",
+            (now, limit),
+        )
+        return [Business(*values) for values in found]
+
+    def drop_business(self, business_id: BusinessId) -> None:
+        self.drop_prekeys(business_id)
+        self._db.execute("DELETE FROM businesses WHERE id = ?", (business_id,))
+
     def prekey(self, business_id: BusinessId, kind: PreKeyKind, key_id: int) -> bytes | None:
         found = self._db.execute(
             "SELECT body FROM prekeys WHERE business = ? AND kind = ? AND key_id = ?",

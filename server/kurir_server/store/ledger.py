@@ -22,6 +22,10 @@ class LedgerRows:
         found = self._db.execute("SELECT min(settled_day) FROM pending").fetchone()
         return None if found[0] is None else int(found[0])
 
+    def count_pending(self) -> int:
+        found = self._db.execute("SELECT count(*) FROM pending").fetchone()
+        return int(found[0])
+
     def pending(self, day: int) -> list[Hash]:
         found = self._db.execute(
             "SELECT hash FROM pending WHERE settled_day = ? ORDER BY hash", (day,)

@@ -1,4 +1,4 @@
-"""What the commands of ``kurir-relay`` share: options, output, and how errors are told."""
+"""What the commands of ``kurir-relay`` share: options, errors as two lines, output."""
 
 from __future__ import annotations
 
@@ -60,21 +60,38 @@ DB = click.option("--db", type=FILE, required=True, help="The relay's database."
 KEYS = click.option(
     "--keys", type=FOLDER, help="Folder of the relay's keys.  [default: FILE.keys beside --db]"
 )
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+LISTEN = click.option(
+    "--listen", "address", default="127.0.0.1:7474", show_default=True, metavar="HOST:PORT"
+)
+TLS_CERT = click.option("--tls-cert", type=FILE, help="PEM certificate with its chain.")
+TLS_KEY = click.option("--tls-key", type=FILE, help="PEM private key.")
+BEHIND_PROXY = click.option("--behind-proxy", is_flag=True, help="A proxy in front does TLS.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-def folder_of(db: Path, keys: Path | None) -> Path:
-    """Where the keys lie."""
+def keys_folder(db: Path, keys: Path | None) -> Path:
+    """Where the keys are: beside the database unless it was said."""
     return keys or keyfiles.default_folder(db)
 
 
-def now() -> int:
-    """Seconds, by this machine's clock."""
+def machine_now() -> int:
+    """The machine's time in whole seconds."""
     return int(time.time())
 
 
-def print_facts(facts: dict[str, Any], as_json: bool) -> None:
-    """One fact a line, or JSON."""
+def parse_listen(text: str) -> tuple[str, int]:
+    """Host and port.
+
+    :raises click.BadParameter: not HOST:PORT
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdigit() or int(port) > 0xFFFF:
+        raise click.BadParameter("give HOST:PORT, with port 0 for any", param_hint="--listen")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def show_facts(facts: dict[str, Any], as_json: bool) -> None:
+    """One fact a line, or all of them as JSON."""
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return
@@ -82,6 +99,6 @@ def print_facts(facts: dict[str, Any], as_json: bool) -> None:
         click.echo(f"{name.replace('_', ' ')}: {'-' if value is None else value}")
 
 
-def date(seconds: int) -> str:
-    """A day, UTC."""
+def show_date(seconds: int) -> str:
+    """The day (UTC) of a time."""
     return time.strftime("%Y-%m-%d", time.gmtime(seconds))
