@@ -149,6 +149,8 @@ def learn_grant(
     check_grant(grant, relay_id, business_id, MailboxId(there.mailbox_id), there.read_pk)
     if grant.kind == GrantKind.ENTRY and contact.entry_permit is None:
         store.set_contact(contact_id, entry_permit=pack(grant))
+        if store.ticket(grant.ticket) is None:
+            store.put("terms_wanted", b"1")  # it was made since, and comes with the terms
     # A later grant extends; an older one that arrives late never shortens.
     if contact.permit is None or unpack(contact.permit, Grant).minute < grant.minute:
         store.set_contact(contact_id, permit=pack(grant))

@@ -340,6 +340,8 @@ class Messenger:
                 lambda n, acks=acks: frames.Acks(n, acks),  # type: ignore[misc]
                 len(acks),
             )
+            with contextlib.suppress(RelayError):  # the next flush asks again, and says why not
+                await self._renew_rates()
             self._waiting -= len(batch)
             self._progress.set()
             if self.on_change is not None:

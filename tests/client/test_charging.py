@@ -292,6 +292,19 @@ def test_what_has_to_wait_for_hours_is_put_off_and_told_and_holds_up_nobody(pair
     assert waiting[:2] == [inner_id, later]
 
 
+def test_who_has_no_start_left_is_told_what_the_terms_say(pair: Pair) -> None:
+    _, siti = pair.open_shop()
+    with pair.bob.store.transaction():
+        pair.bob.store.put("terms", pair.agree("reply-2018", starts=250))
+    for wait, words in ((0, "too many messages at once"), (2 * DAY, "write to 250 customers")):
+        pair.clock.now += wait
+        _, ready = one(pair, siti, "news", RATE_ID)
+        answer(pair, ready, refusal(pair, ready, RefusalCode.RATE_LIMIT, None, retry_after=HOUR))
+        assert words in told(pair)
+        with pair.bob.store.transaction():
+            pair.bob.store.drop_outgoing(ready.row.n)
+
+
 def test_a_customer_who_writes_meanwhile_is_answered_at_once(pair: Pair) -> None:
     shop, siti = pair.open_shop()
     pair.clock.now += 2 * DAY

@@ -149,6 +149,7 @@ def test_without_the_ticket_at_hand_it_is_a_window_like_any_other(pair: Pair) ->
     write(pair, shop)
     pair.carry(pair.alice, pair.bob)
     assert grant_of(pair).kind == GrantKind.ENTRY
+    assert pair.bob.store.get("terms_wanted")  # the connection fetches it before anybody answers
     charge = answered(pair, 25_000)
     assert (charge.entry, charge.line.klass) == (None, Class.IN_WINDOW)
     assert charge.grant is not None
