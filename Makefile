@@ -19,6 +19,8 @@ LOCK   ?=
 FUZZ_SECONDS ?= 600
 FUZZ   ?=
 MUTANTS ?=
+# Messages for make alike.
+CASES  ?= 100000
 # Test processes side by side; make test JOBS=0 runs all in one, as a debugger needs it.
 JOBS   ?= 2
 # A particular interpreter: make test PYTHON=/path/to/python
@@ -97,6 +99,10 @@ fuzz-decoders: fuzz-install ## Fuzz all decoders, guided by coverage (FUZZ_SECON
 fuzz-install: $(STAMP)
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || \
 		$(PIP) install --quiet --require-hashes --only-binary atheris -r requirements-fuzz.lock
+
+.PHONY: alike
+alike: $(STAMP) ## Price 100,000 messages by relay, replay and oracle, and compare (CASES=100000)
+	KURIR_CASES=$(CASES) $(BIN)/python -m pytest -n $(JOBS) tests/audit/test_alike.py
 
 # A run goes on from the last one; MUTANTS=--fresh begins anew, MUTANTS=kurir_billing takes one
 # package. What it needs comes beside the rest, in its own lock.

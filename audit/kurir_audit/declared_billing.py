@@ -12,10 +12,14 @@ _PUBLIC: Final = "nothing: it is public"
 _NONE: Final = "nothing by itself"
 _CHECKED: Final = "checked at acceptance, not stored"
 _OPEN: Final = "until the charge is settled or can no longer be; 32 days at most"
+_TICKET: Final = "stored with the business; what a charge shows is not"
 _LEAF: Final = "as long as invoices must be provable"
 _CARD: Final = "with its card"
 _KEY: Final = "until handed out or replaced"
 _SIGNED: Final = "which charges were signed together"
+_OPENER: Final = "which lines are of one customer, within one conversation"
+_MARKED: Final = "sealed in `marks` until the window ends"
+_TERMS: Final = "for as long as the business is registered"
 _MADE: Final = "made by the relay, kept by nobody"
 
 
@@ -132,7 +136,7 @@ STRUCTURES: Final = (
             Field("category", B, "Prices may differ by category.", _LEAF, "the declared kind"),
             Field("klass", B, "Inside the window it is free.", _LEAF, "whether it was an answer"),
             _public("list_price", "Is what the business agreed to.", _LEAF, B),
-            Field("opener", B, "Ties what one price covers; zero today.", _LEAF, _NONE),
+            Field("opener", B, "Ties what one price covers.", _LEAF, _OPENER),
         ),
     ),
     Group(
@@ -198,32 +202,32 @@ STRUCTURES: Final = (
         "Ticket",
         "the operator's word that an ad or link opens an entry window",
         (
-            Field("entry_id", B, "Says which ad or link.", _CHECKED, "which ad or link"),
-            _public("not_after", "An old ad ends.", _CHECKED, B),
-            _public("signature", "The operator says so.", _CHECKED, B),
+            Field("entry_id", B, "Says which ad or link.", _TICKET, "which ad or link"),
+            _public("not_after", "An old ad ends.", _TICKET, B),
+            _public("signature", "The operator says so.", _TICKET, B),
         ),
     ),
     Group(
         "Terms",
         "the operator's word on how a business is billed",
         (
-            _public("tariff", "Says by which rule; a relay cannot switch it silently.", _MADE, B),
-            _public("tier", "Says whether it is charged.", _MADE, B),
-            _public("starts", "Says how many customers it may start a day.", _MADE, A),
-            _public("issued", "The newest terms count.", _MADE, B),
-            _public("signature", "The operator says so.", _MADE, B),
+            _public("tariff", "Says by which rule; nobody switches it silently.", _TERMS, B),
+            _public("tier", "Says whether it is charged.", _TERMS, B),
+            _public("starts", "Says how many customers it may start a day.", _TERMS, A),
+            _public("issued", "The newest terms count.", _TERMS, B),
+            _public("signature", "The operator says so.", _TERMS, B),
         ),
     ),
     Group(
         "Pass",
         "the relay's word that a conversation or an entry window is open",
         (
-            _public("kind", "Says which of the two.", _MADE, B),
-            _public("opener", "Ties what one price covers.", _MADE, B),
-            _public("klass", "The price of the conversation follows.", _MADE, B),
-            _public("opened_at", "It counts from then.", _MADE, B),
-            _public("until", "It is shut from then.", _MADE, B),
-            _public("signature", "The relay cannot deny it.", _MADE, B),
+            _public("kind", "Says which of the two.", _MARKED, B),
+            Field("opener", B, "Ties what one price covers.", _MARKED, "which charge opened it"),
+            _public("klass", "The price of the conversation follows.", _MARKED, B),
+            Field("opened_at", B, "It counts from then.", _MARKED, "the second of acceptance"),
+            Field("until", B, "It is shut from then.", _MARKED, "the same"),
+            _public("signature", "The relay cannot deny it.", _MARKED, B),
         ),
     ),
     Group(

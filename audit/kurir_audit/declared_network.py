@@ -122,11 +122,25 @@ NETWORK: Final = (
                 "how busy a mailbox or business is just now",
             ),
             Field(
-                "grants already checked",
+                "grants and entries already checked",
                 B,
                 "A signature is checked once and not for every answer.",
-                "until 10,000 newer ones came or the relay stops, in memory",
-                "which mailbox permitted which business to answer",
+                "until 10,000 newer ones of each came or the relay stops, in memory",
+                "which mailbox permitted which business to answer, and by which ad it came",
+            ),
+            Field(
+                "lanes and lists already checked",
+                B,
+                "A signature is checked once and not for every charge under it.",
+                "until 1,000 newer ones of each came or the relay stops, in memory",
+                "which charges came as one list",
+            ),
+            Field(
+                "starts left of a business",
+                A,
+                "Its limit is looked up without counting each time.",
+                "until the relay stops, in memory",
+                "how many customers it may still start",
             ),
             Field(
                 "envelopes handed over and not acknowledged",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from kurir_audit.declaration import Content, Field, Group, IndexEntry, Purpose
+from kurir_audit.declared_evidence import EVIDENCE_INDEXES, MARKS, STARTS, TICKETS
 from kurir_audit.declared_ledger import CHECKPOINTS, LEAVES, PENDING, RATE_CARDS, TILES
 from kurir_wire.ids import DAY, HOUR
 
@@ -19,6 +20,7 @@ _PREKEY: Final = "until handed out once, or the business replaces it"
 _CHARGE: Final = "32 days at most after acceptance"
 _OPEN_CHARGE: Final = "until settled, or its envelope is gone; 32 days at most"
 _PUBLIC: Final = "nothing: it is public"
+_TERMS: Final = "nothing: the operator decided it"
 _NONE: Final = "nothing by itself"
 _SEE: Final = "; see What columns give together"
 
@@ -124,6 +126,13 @@ MAILBOXES: Final = Group(
             "the day on which the reader last came (the hour of birth if it never did)" + _SEE,
             unit=HOUR,
         ),
+        Field(
+            "refused",
+            A,
+            "Marketing that the reader does not want is refused before it is sent.",
+            _MAILBOX,
+            "that its reader takes no marketing; 0 for most",
+        ),
     ),
 )
 
@@ -222,6 +231,15 @@ BUSINESSES: Final = Group(
             "Customers check who vouched for the name; nobody can pose as a business.",
             _BUSINESS,
             _PUBLIC,
+        ),
+        Field("starts", A, "Says how many customers it may start a day.", _BUSINESS, _TERMS),
+        Field("terms_issued", B, "The newest terms count.", _BUSINESS, _TERMS, unit=1),
+        Field(
+            "terms_signature",
+            B,
+            "The business can prove how it is billed; nobody switches the tariff silently.",
+            _BUSINESS,
+            _TERMS,
         ),
     ),
 )
@@ -346,6 +364,9 @@ STORE: Final = (
     ACCEPTED_SECONDS,
     USED_ENVELOPES,
     LANES,
+    MARKS,
+    STARTS,
+    TICKETS,
     LEAVES,
     PENDING,
     TILES,
@@ -360,6 +381,7 @@ INDEXES: Final = (
         ("mailbox", "id"),
         "An acknowledgement or a retry finds its envelope without reading the whole mailbox.",
     ),
+    *EVIDENCE_INDEXES,
 )
 """Indexes that the schema makes by name. The implicit ones belong to a key and copy declared
 columns."""

@@ -9,20 +9,13 @@ from msgspec.structs import replace
 
 from kurir_billing.terms import NO_LIMIT, Terms, open_terms, packed_terms, terms_message
 from kurir_wire.errors import MalformedError, SignatureError
-from tests.protocol.make import TestBusiness, TestRelay, public, sign
+from tests.protocol.make import TestBusiness, TestRelay, make_terms, public
 
 RELAY, OTHER_RELAY = TestRelay(), TestRelay("other relay")
 BUSINESS, OTHER_BUSINESS = TestBusiness(), TestBusiness("other business")
 
 
-def make_terms(
-    tariff: str = "message-2025", tier: int = 2, starts: int | None = 250, issued: int = 7
-) -> Terms:
-    message = terms_message(RELAY.id, BUSINESS.id, tariff, tier, starts, issued)
-    return Terms(tariff, tier, starts, issued, sign(RELAY.operator, message))
-
-
-TERMS = make_terms()
+TERMS = make_terms(RELAY, BUSINESS, issued=7)
 
 
 def check(terms: Terms, relay: TestRelay = RELAY, business: TestBusiness = BUSINESS) -> None:
@@ -36,7 +29,7 @@ def check(terms: Terms, relay: TestRelay = RELAY, business: TestBusiness = BUSIN
     st.integers(0, 2**63 - 1),
 )
 def test_round_trip(tariff: str, tier: int, starts: int | None, issued: int) -> None:
-    terms = make_terms(tariff, tier, starts, issued)
+    terms = make_terms(RELAY, BUSINESS, tariff, tier, starts, issued)
     assert open_terms(packed_terms(terms)) == terms
     check(terms)
 
@@ -70,7 +63,7 @@ def test_terms_are_of_one_business_of_one_relay() -> None:
 def test_no_limit_has_one_spelling() -> None:
     """The number that stands for it in the signed bytes is no limit that could be sent."""
     with pytest.raises(MalformedError):
-        open_terms(packed_terms(replace(make_terms(starts=None), starts=NO_LIMIT)))
+        open_terms(packed_terms(replace(TERMS, starts=NO_LIMIT)))
     assert terms_message(RELAY.id, BUSINESS.id, "flat", 2, None, 7) == terms_message(
         RELAY.id, BUSINESS.id, "flat", 2, NO_LIMIT, 7
     )
