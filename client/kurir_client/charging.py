@@ -10,7 +10,7 @@ from typing import Final
 from kurir_billing import answers
 from kurir_billing import charge as charges
 from kurir_billing import lane as lanes
-from kurir_billing.kinds import REFUSAL_TEXT, Category, PassKind, RefusalCode
+from kurir_billing.kinds import REFUSAL_TEXT, Category, Class, PassKind, RefusalCode
 from kurir_billing.passes import Pass
 from kurir_billing.tariffs import TARIFFS
 from kurir_client import terms as own_terms
@@ -138,7 +138,7 @@ def take_refusal(
         pause = Pause(result.retry_after or PACE, codes.RATE, code, result.left)
         if pause.seconds <= LONG_PAUSE:
             return pause
-        _put_off(profile, row, pause)
+        _put_off(profile, row, pause, _is_start(store, row))
         return None
     own = store.charge(row.charge_hash)
     signed = None if own is None else unpack(own.line, charges.Line)
@@ -174,13 +174,24 @@ def _is_acceptable(store: Store, row: Outgoing, quote: charges.Line) -> bool:
     )
 
 
-def _put_off(profile: Profile, row: Outgoing, pause: Pause) -> None:
+def _is_start(store: Store, row: Outgoing) -> bool:
+    """Whether what was signed goes to a customer whose window is shut."""
+    own = None if row.charge_hash is None else store.charge(row.charge_hash)
+    return own is not None and unpack(own.line, charges.Line).klass == Class.OUT_OF_WINDOW
+
+
+def _put_off(profile: Profile, row: Outgoing, pause: Pause, is_start: bool) -> None:
     store, now = profile.store, profile.clock()
     store.put_off(row.n, now + pause.seconds)
-    name = store.contact(row.contact).name
+    name, terms = store.contact(row.contact).name, own_terms.known(store)
+    why = pause.why
+    if is_start and terms is not None and terms.starts is not None:
+        why = (
+            f"within 24 hours your terms let you write to {terms.starts:,} customers whose window "
+            f"is shut ({int(RefusalCode.RATE_LIMIT)})"
+        )
     minutes = -(-pause.seconds // MINUTE)
-    text = f"a message to {name} waits {minutes} minutes: {pause.why}"
-    store.add_note(row.contact, text, now)
+    store.add_note(row.contact, f"a message to {name} waits {minutes} minutes: {why}", now)
 
 
 def _instead(profile: Profile, row: Outgoing, code: RefusalCode) -> str:

@@ -38,11 +38,6 @@ class Shown:
         """What the charge names, or zeros."""
         return pass_hash(self.held)
 
-    def has_ended(self, now: int) -> bool:
-        """Whether some of it, chosen for an earlier time, does not hold any more."""
-        is_shut = self.grant is not None and now >= self.grant.closes_at
-        return is_shut or (self.held is not None and now >= self.held.until)
-
     def facts(self, market: str, category: Category) -> Facts:
         """What the price follows from."""
         kind = None if self.held is None else pass_kind(self.held)
@@ -95,7 +90,7 @@ class Evidence:
         if PassKind.CONVERSATION in tariff.passes:
             held = self.open_pass(PassKind.CONVERSATION, now)
             if held is not None:
-                return Shown(grant if is_small else None, None, held)
+                return Shown(None, None, held)
         if PassKind.ENTRY in tariff.passes:
             held = self.open_pass(PassKind.ENTRY, now)
             if held is not None:
@@ -149,6 +144,8 @@ def learn_grant(
     check_grant(grant, relay_id, business_id, MailboxId(there.mailbox_id), there.read_pk)
     if grant.kind == GrantKind.ENTRY and contact.entry_permit is None:
         store.set_contact(contact_id, entry_permit=pack(grant))
+        if store.ticket(grant.ticket) is None:
+            store.put("terms_wanted", b"1")  # it was made since, and comes with the terms
     # A later grant extends; an older one that arrives late never shortens.
     if contact.permit is None or unpack(contact.permit, Grant).minute < grant.minute:
         store.set_contact(contact_id, permit=pack(grant))

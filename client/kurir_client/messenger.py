@@ -347,6 +347,8 @@ class Messenger:
                 for ack, result in zip(part, results, strict=True)
                 if result is not None and result.code == codes.UNAVAILABLE
             ]
+            with contextlib.suppress(RelayError):  # the next flush asks again, and says why not
+                await self._renew_rates()
             self._waiting -= len(batch)
             if batch:
                 self._progress.set()

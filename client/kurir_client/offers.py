@@ -199,7 +199,7 @@ def _why_quoted(
     if quote == _line(store, contact, terms, category, late):
         return late
     early = evidence.to_show(terms, now - CLOCK_SKEW)
-    if quote == _line(store, contact, terms, category, early) and early.has_ended(now):
+    if quote == _line(store, contact, terms, category, early):
         is_dearer = isinstance(ours, Line) and cost(store, quote) > cost(store, ours)
         if not is_dearer:
             return early

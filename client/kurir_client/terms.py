@@ -36,7 +36,10 @@ def need(store: Store) -> Terms:
     found = known(store)
     if found is None:
         code = RefusalCode.NOT_APPROVED
-        hint = "ask the operator of the relay; see: kurir business status"
+        hint = (
+            "ask the operator of the relay for it, also if it was approved before there were terms "
+            "to sign; see: kurir business status"
+        )
         raise RefusedError(f"{REFUSAL_TEXT[code]} ({int(code)})", hint, code)
     return found
 

@@ -154,11 +154,17 @@ class Pair:
         self.carry(self.bob, self.alice)
         return self.alice.store.contacts()[0], self.bob.store.contacts()[0]
 
-    def agree(self, tariff: str, tier: int = TIER_PLATFORM, issued: int = START) -> bytes:
+    def agree(
+        self,
+        tariff: str,
+        tier: int = TIER_PLATFORM,
+        issued: int = START,
+        starts: int | None = None,
+    ) -> bytes:
         """Terms of the operator for the shop, packed."""
         business_id = business_id_of(self.bob.store.need("business_root_pk"))
-        message = terms_message(self.relay.id, business_id, tariff, tier, None, issued)
-        return packed_terms(Terms(tariff, tier, None, issued, self.relay.operator.sign(message)))
+        message = terms_message(self.relay.id, business_id, tariff, tier, starts, issued)
+        return packed_terms(Terms(tariff, tier, starts, issued, self.relay.operator.sign(message)))
 
     def open_shop(self, tariff: str = "reply-2018") -> tuple[Contact, Contact]:
         """Bob becomes a business, and Alice its customer who has written once."""

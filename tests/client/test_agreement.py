@@ -71,8 +71,12 @@ class Trade:
             self.rig.run(lambda rows: rows.add_ticket(own, stored))
             entry = LinkEntry(ENTRY_ID, ticket.not_after)
         await business.keep_fresh(self.shop, link)  # type: ignore[arg-type]
+        await self.add(entry)
+
+    async def add(self, entry: LinkEntry | None) -> None:
         relay = RelayAddress("localhost", 7474, tls=False)
-        to_shop = BusinessLink(relay, own, pin_of(self.rig.keys.relay_id), entry)
+        pin = pin_of(self.rig.keys.relay_id)
+        to_shop = BusinessLink(relay, business.own_id(self.shop), pin, entry)
         link = RigLink(self.rig, self.pair.clock)
         await meeting.add_business(self.customer, link, to_shop, None, "ID")  # type: ignore[arg-type]
 
@@ -173,3 +177,18 @@ def test_the_price_before_sending_is_the_price(
                         trade.wait(seconds)
         finally:
             trade.pair.close()
+
+
+def test_whoever_wrote_before_comes_by_no_entry_link(tmp_path: Path) -> None:
+    entry = LinkEntry(ENTRY_ID, PLENTY * 10)
+    with rig_in(tmp_path) as rig:
+        trade = Trade(tmp_path, rig, "message-2026", by_entry=False)
+        store = trade.customer.store
+        asyncio.run(trade.add(entry))  # the link of the ad after the plain one, before a word
+        assert store.came_by(trade.contact(trade.customer).id) is not None
+        with store.transaction():
+            store._run("DELETE FROM entry")
+        trade.write()
+        asyncio.run(trade.add(entry))
+        assert store.came_by(trade.contact(trade.customer).id) is None
+        trade.pair.close()

@@ -11,12 +11,14 @@ import pytest
 from kurir_billing.kinds import Category, Class, PassKind, RefusalCode
 from kurir_billing.passes import pass_message
 from kurir_client import evidence, outbox
+from kurir_client.addresses import destination
 from kurir_client.errors import RelayError
 from kurir_client.offers import offer
 from kurir_client.outbox import Ready
 from kurir_client.pause import PACE, Pause
 from kurir_client.schema import Contact, Kind, Status
 from kurir_wire import codes
+from kurir_wire.codec import pack
 from kurir_wire.ids import DAY, HOUR, NO_HASH, MailboxId, digest
 from tests.client.pair import Pair
 from tests.client.verdicts import RATE_ID, hashed, pass_of, receipt, refusal, say, status
@@ -292,6 +294,19 @@ def test_what_has_to_wait_for_hours_is_put_off_and_told_and_holds_up_nobody(pair
     assert waiting[:2] == [inner_id, later]
 
 
+def test_who_has_no_start_left_is_told_what_the_terms_say(pair: Pair) -> None:
+    _, siti = pair.open_shop()
+    with pair.bob.store.transaction():
+        pair.bob.store.put("terms", pair.agree("reply-2018", starts=250))
+    for wait, words in ((0, "too many messages at once"), (2 * DAY, "write to 250 customers")):
+        pair.clock.now += wait
+        _, ready = one(pair, siti, "news", RATE_ID)
+        answer(pair, ready, refusal(pair, ready, RefusalCode.RATE_LIMIT, None, retry_after=HOUR))
+        assert words in told(pair)
+        with pair.bob.store.transaction():
+            pair.bob.store.drop_outgoing(ready.row.n)
+
+
 def test_a_customer_who_writes_meanwhile_is_answered_at_once(pair: Pair) -> None:
     shop, siti = pair.open_shop()
     pair.clock.now += 2 * DAY
@@ -320,3 +335,93 @@ def test_a_grant_of_the_future_is_not_shown(pair: Pair) -> None:
     _, siti = pair.open_shop()
     pair.clock.now -= HOUR
     assert offer(pair.bob.store, siti, pair.clock.now).price_micro_usd == RATE_ID
+
+
+def test_a_pass_of_an_opener_that_was_refused_covers_nothing_for_free(pair: Pair) -> None:
+    _, siti = pair.open_shop("conversation-2022")
+    _, ours = one(pair, siti, "first", RATE_ID)
+    answer(pair, ours, refusal(pair, ours, RefusalCode.UNDELIVERABLE, None))
+    with pair.bob.store.transaction():
+        pair.bob.store.put_pass(siti.id, CONVERSATION, pack(pass_of(pair, ours, CONVERSATION)))
+    assert offer(pair.bob.store, siti, pair.clock.now).price_micro_usd == RATE_ID
+
+
+def test_a_pass_that_ended_just_now_may_still_hold_for_the_relay(pair: Pair) -> None:
+    """Its clock is a little behind; then the message is covered."""
+    _, siti = pair.open_shop("conversation-2022")
+    first = opened(pair, siti)
+    quote = msgspec.structs.replace(hashed(pair, first)[0].line, opener=hashed(pair, first)[1])
+    for late, expected in ((100, Status.QUEUED), (400, Status.FAILED)):
+        pair.clock.now = first.row.made_at + DAY + late
+        inner_id, ready = one(pair, siti, "hello", MARKETING)
+        answer(pair, ready, refusal(pair, ready, RefusalCode.BAD_PARAMETER, quote))
+        pair.prepare(pair.bob)
+        assert status(pair.bob, inner_id) is expected
+        with pair.bob.store.transaction():
+            pair.bob.store._run("DELETE FROM outbox")
+
+
+def test_a_pass_that_ended_is_no_reason_to_pay_more(pair: Pair) -> None:
+    """Opened by somebody else, out of the window; since then the customer wrote."""
+    shop, siti = pair.open_shop("conversation-2022")
+    _, ready = one(pair, siti, "first", RATE_ID)
+    other = digest("invented")
+    held = pass_of(pair, ready, CONVERSATION, Class.OUT_OF_WINDOW, other)
+    with pair.bob.store.transaction():
+        pair.bob.store._run("DELETE FROM outbox")
+        pair.bob.store.put_pass(siti.id, CONVERSATION, pack(held))
+    pair.clock.now += DAY + 100
+    with pair.alice.store.transaction():
+        outbox.queue(pair.alice.store, shop.id, 1, "hello?", pair.clock.now)
+    pair.carry(pair.alice, pair.bob)
+    inner_id, ready = one(pair, siti, "hello", MARKETING)
+    line = hashed(pair, ready)[0].line
+    assert (line.list_price, line.opener) == (RATE_ID, NO_HASH)
+    quote = msgspec.structs.replace(
+        line, klass=Class.OUT_OF_WINDOW, list_price=MARKETING, opener=other
+    )
+    answer(pair, ready, refusal(pair, ready, RefusalCode.BAD_PARAMETER, quote))
+    assert pair.prepare(pair.bob) == []
+    assert status(pair.bob, inner_id) is Status.FAILED
+
+
+def test_after_one_quote_no_other_price_is_followed(pair: Pair) -> None:
+    _, siti = pair.open_shop()
+    pair.clock.now += DAY - 100
+    inner_id, ready = one(pair, siti, "welcome", 10 * RATE_ID)
+    answer(pair, ready, refusal(pair, ready, RefusalCode.OUTSIDE_WINDOW, RATE_ID))
+    (again,) = pair.prepare(pair.bob)
+    answer(pair, again, refusal(pair, again, RefusalCode.BAD_PARAMETER, 2 * RATE_ID))
+    assert status(pair.bob, inner_id) is Status.FAILED  # at once, not when it is next priced
+
+
+def test_an_older_pass_never_replaces_a_newer_one(pair: Pair) -> None:
+    _, siti = pair.open_shop("conversation-2022")
+    _, ready = one(pair, siti, "first", RATE_ID)
+    older = pass_of(pair, ready, CONVERSATION)
+    pair.clock.now += 60
+    newer = pass_of(pair, ready, CONVERSATION)
+    charge, _ = hashed(pair, ready)
+    with pair.bob.store.transaction():
+        for learned in (newer, older):
+            evidence.learn_pass(
+                pair.bob.store,
+                siti,
+                learned,
+                MailboxId(ready.submission.mailbox_id),
+                pair.relay.receipt.public,
+                pair.relay.id,
+                charge.business_id,
+            )
+    (kept,) = pair.bob.store.passes(siti.id)
+    assert kept.body == pack(newer)
+
+
+def test_a_pass_for_a_mailbox_that_the_customer_left_is_not_kept(pair: Pair) -> None:
+    _, siti = pair.open_shop("conversation-2022")
+    _, ready = one(pair, siti, "first", RATE_ID)
+    there = msgspec.structs.replace(destination(siti), mailbox_id=bytes(32))
+    with pair.bob.store.transaction():
+        pair.bob.store.set_contact(siti.id, address=pack(there))
+    answer(pair, ready, receipt(pair, ready, pass_of(pair, ready, CONVERSATION)))
+    assert pair.bob.store.passes(siti.id) == []

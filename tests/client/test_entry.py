@@ -3,6 +3,8 @@ the mailbox was born."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kurir_billing.charge import Charge
 from kurir_billing.grant import Grant
 from kurir_billing.kinds import Category, Class, GrantKind, PassKind
@@ -149,6 +151,7 @@ def test_without_the_ticket_at_hand_it_is_a_window_like_any_other(pair: Pair) ->
     write(pair, shop)
     pair.carry(pair.alice, pair.bob)
     assert grant_of(pair).kind == GrantKind.ENTRY
+    assert pair.bob.store.get("terms_wanted")  # the connection fetches it before anybody answers
     charge = answered(pair, 25_000)
     assert (charge.entry, charge.line.klass) == (None, Class.IN_WINDOW)
     assert charge.grant is not None
@@ -162,3 +165,20 @@ def test_where_the_tariff_has_no_entry_windows_the_ticket_is_not_shown(pair: Pai
     pair.carry(pair.alice, pair.bob)
     charge = answered(pair)
     assert (charge.entry, charge.line.list_price) == (None, 0)
+
+
+def test_a_second_entry_grant_does_not_replace_the_first(pair: Pair) -> None:
+    """The relay takes one; which one must not depend on what the customer's device says later."""
+    shop = came(pair)
+    write(pair, shop)
+    pair.carry(pair.alice, pair.bob)
+    first = pair.bob.store.contacts()[0].entry_permit
+    known = pair.alice.store.came_by(shop.id)
+    assert known is not None
+    with pair.alice.store.transaction():
+        pair.alice.store.set_came_by(replace(known, seq=None))
+    pair.clock.now += HOUR
+    write(pair, shop, "again")
+    pair.carry(pair.alice, pair.bob)
+    assert grant_of(pair).kind == GrantKind.ENTRY
+    assert pair.bob.store.contacts()[0].entry_permit == first

@@ -341,8 +341,9 @@ def status(options: Options) -> None:
         if problem:
             out.hint(problem)
         out.hint(f"{queued} queued, {unread} unread, {len(profile.store.contacts())} contacts")
+        has_prices = terms.known(profile.store) and profile.store.get("rate_card")
         for contact in profile.store.contacts():
-            if contact.kind == Kind.CUSTOMER and terms.known(profile.store) is not None:
+            if contact.kind == Kind.CUSTOMER and has_prices:
                 due = offer(profile.store, contact, profile.clock())
                 out.hint(f"{contact.name}: {described(due)}")
 
