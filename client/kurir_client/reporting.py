@@ -24,6 +24,9 @@ from kurir_wire.limits import MAX_REPORT_REASON
 LAST: Final = "last"
 """Stands for the newest message that can be reported."""
 
+MAX_DIGITS: Final = 18
+"""Of a message's number: more do not fit its column."""
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -52,7 +55,7 @@ def choose(profile: Profile, contact: Contact, which: str) -> Choice:
             raise UsageError(f"{contact.name} sent nothing that can be reported", f"it {_needs()}")
         message: Message | None = found[-1]
     else:
-        if not which.isdecimal():
+        if not (which.isascii() and which.isdecimal() and len(which) <= MAX_DIGITS):
             raise UsageError(f"{which!r} is neither a number nor {LAST!r}", see)
         message = store.message_of(contact.id, int(which))
     if message is None:
