@@ -9,7 +9,14 @@ from bench.process import Server
 
 
 class Relay(Server):
-    """``kurir-relay serve`` over a fresh database."""
+    """``kurir-relay serve`` over a fresh database.
+
+    :param options: more of ``serve``
+    """
+
+    def __init__(self, *options: str) -> None:
+        super().__init__()
+        self._options = options
 
     def arguments(self) -> list[str]:
         """See :meth:`.process.Server.arguments`."""
@@ -18,4 +25,4 @@ class Relay(Server):
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         ready = str(self.folder / "ready")
         serve = ["-m", "kurir_server.cli", "serve", "--db", db]
-        return [*serve, "--listen", "127.0.0.1:0", "--ready-file", ready]
+        return [*serve, "--listen", "127.0.0.1:0", "--ready-file", ready, *self._options]
