@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kurir_server.ledger import Ledger
-from kurir_server.limits import ACCEPTED_SECOND_KEPT, MAX_UNSETTLED, TIDY_ROWS, UNREAD_DAYS
+from kurir_server.limits import (
+    ACCEPTED_SECOND_KEPT,
+    IDLE_BUSINESS_DAYS,
+    MAX_UNSETTLED,
+    TIDY_ROWS,
+    UNREAD_DAYS,
+)
 from kurir_server.meter import Meter
 from kurir_server.rows import Aged, Moment, Rows, Swept
 from kurir_wire.ids import DAY, HOUR
@@ -104,6 +110,8 @@ def _end(table: Swept, now: int) -> int:
     match table:
         case Swept.CARDS:
             return now // HOUR
+        case Swept.BUSINESSES:
+            return now - IDLE_BUSINESS_DAYS * DAY
         case Swept.SECONDS:
             return now - ACCEPTED_SECOND_KEPT
         case Swept.CHARGES | Swept.USED | Swept.LANES:

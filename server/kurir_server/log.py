@@ -26,6 +26,8 @@ class Event(Enum):
     CLOCK_BEHIND = "clock-behind"
     DISK_FAILED = "disk-failed"
     DISK_RECOVERED = "disk-recovered"
+    DISK_LOW = "disk-low"
+    DISK_ROOMY = "disk-roomy"
     CERTIFICATE_ENDS = "certificate-ends"
     CONNECTIONS_FULL = "connections-full"
     INTERNAL_ERROR = "internal-error"
@@ -57,6 +59,8 @@ FIELDS: Final = {
     Event.CLOCK_BEHIND: Shape(Level.WARNING, ("seconds",)),
     Event.DISK_FAILED: Shape(Level.ERROR, ("error",)),
     Event.DISK_RECOVERED: Shape(Level.INFO, ()),
+    Event.DISK_LOW: Shape(Level.ERROR, ()),
+    Event.DISK_ROOMY: Shape(Level.INFO, ()),
     Event.CERTIFICATE_ENDS: Shape(Level.WARNING, ("days",)),
     Event.CONNECTIONS_FULL: Shape(Level.WARNING, ("connections",)),
     Event.INTERNAL_ERROR: Shape(Level.ERROR, ("place", "kind")),

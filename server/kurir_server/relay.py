@@ -22,6 +22,7 @@ from kurir_server.limits import (
 )
 from kurir_server.meter import Judged, Meter
 from kurir_server.rows import Mailbox, Moment, Rows
+from kurir_server.shares import Shares
 from kurir_wire import codes
 from kurir_wire.entries import Ack, Delivery, NewMailbox, Opening, Result, Submission, check_bucket
 from kurir_wire.errors import MalformedError, SignatureError
@@ -84,6 +85,11 @@ class Relay:
     def __init__(self, keys: RelayKeys, meter: Meter) -> None:
         self._keys = keys
         self._meter = meter
+        self._shares = Shares()
+
+    def prune(self, tick: float) -> None:
+        """Forget counters that have run full again."""
+        self._shares.prune(tick)
 
     # Making and opening
 
@@ -151,11 +157,16 @@ class Relay:
     # Writing
 
     def submit(
-        self, rows: Rows, moment: Moment, submissions: Sequence[Submission | Result]
+        self,
+        rows: Rows,
+        moment: Moment,
+        submissions: Sequence[Submission | Result],
+        network: bytes,
     ) -> Submitted:
         """Take envelopes.
 
         :param submissions: a result stands for one that was refused before it came here
+        :param network: the name of the network that they come from
         """
         results: list[Result | None] = []
         arrivals: list[Arrival] = []
@@ -168,7 +179,7 @@ class Relay:
             if entry.mailbox_id not in found:
                 found[entry.mailbox_id] = rows.mailbox(MailboxId(entry.mailbox_id))
             mailbox = found[entry.mailbox_id]
-            result, taken = self._take(rows, moment, mailbox, entry)
+            result, taken = self._take(rows, moment, mailbox, entry, network)
             results.append(result)
             if taken is not None and mailbox is not None:
                 arrivals.append(taken)
@@ -178,7 +189,12 @@ class Relay:
         return Submitted(results, arrivals)
 
     def _take(
-        self, rows: Rows, moment: Moment, mailbox: Mailbox | None, entry: Submission
+        self,
+        rows: Rows,
+        moment: Moment,
+        mailbox: Mailbox | None,
+        entry: Submission,
+        network: bytes,
     ) -> tuple[Result | None, Arrival | None]:
         try:
             check_bucket(entry.body)
@@ -196,15 +212,18 @@ class Relay:
         if entry.token is None and len(entry.body) not in ADDRESS_BUCKETS:
             detail = f"a body for an address has one of the lengths {ADDRESS_BUCKETS}"
             return Result(codes.MALFORMED, detail), None
-        if self._is_full(mailbox, entry):
-            stored = rows.envelope_body(mailbox.row, EnvelopeId(entry.envelope_id))
-            return (None if stored == entry.body else FULL), None
-        n = self._write(rows, moment, mailbox, entry, None)
+        held_back = FULL if self._is_full(mailbox, entry) else None
+        if held_back is None and entry.token is None:
+            held_back = self._shares.held_back(mailbox, entry, network, moment)
+        n = None if held_back else self._write(rows, moment, mailbox, entry, None)
         if n is None:
             stored = rows.envelope_body(mailbox.row, EnvelopeId(entry.envelope_id))
             if stored == entry.body:
                 return None, None
-            return Result(codes.CONFLICT, "this envelope id was used with another body"), None
+            conflict = Result(codes.CONFLICT, "this envelope id was used with another body")
+            return held_back or conflict, None
+        if entry.token is None:
+            self._shares.took(mailbox, entry, network, moment)
         delivery = Delivery(entry.mailbox_id, entry.envelope_id, entry.body)
         return None, Arrival(mailbox.row, n, delivery)
 

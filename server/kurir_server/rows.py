@@ -130,6 +130,8 @@ class Swept(Enum):
     USED = ("used_envelopes", "tag", "until_day")
     LANES = ("lanes", "lane_pk", "until_day")
     SECONDS = ("accepted_seconds", "charge", "second")
+    BUSINESSES = ("businesses", "id", "expires")
+    """Only those that the operator never approved, or that never came to a bill."""
 
 
 class Rows(Protocol):

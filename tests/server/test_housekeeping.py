@@ -6,7 +6,12 @@ import pytest
 
 from kurir_server import housekeeping
 from kurir_server.housekeeping import Step, tidy
-from kurir_server.limits import ACCEPTED_SECOND_KEPT, MAX_UNSETTLED, SETTLE_DAYS
+from kurir_server.limits import (
+    ACCEPTED_SECOND_KEPT,
+    IDLE_BUSINESS_DAYS,
+    MAX_UNSETTLED,
+    SETTLE_DAYS,
+)
 from kurir_server.rows import Swept
 from kurir_wire.frames import GetCard, Open, PutCard
 from kurir_wire.ids import DAY, HOUR
@@ -118,9 +123,29 @@ def test_small_steps_do_all_of_it(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(rig.tidy()) == 14, "personal ones and addresses; customers and one were opened"
     rig.now += 33 * DAY
     rig.tidy()
-    assert {table.name: rig.count(table.value[0]) for table in Swept} == dict.fromkeys(
-        (table.name for table in Swept), 0
-    )
+    ends = {table.name: rig.count(table.value[0]) for table in Swept}
+    assert ends == {table.name: 0 for table in Swept} | {"BUSINESSES": 7}, "approved ones stay"
+
+
+def test_businesses_that_nobody_approved_and_nobody_paid_for_go(rig: Rig) -> None:
+    stranger, approved, former = rig.shop(tier=None), rig.shop(), rig.shop()
+    box, opening = rig.customer(former)
+    signed = rig.charge(former, box, opening, former.line(is_open=False))
+    receipt_of(rig.submit(signed.submission)[0])
+    rig.fetch(box)
+    assert rig.ack(box, signed.submission.envelope_id, signed.secret) is None
+    rig.run(lambda rows: rows.put_badge(former.id, 0, "reply-2018", None, None, None))
+    for one in (stranger, approved, former):
+        keys = one.id, [one.ec(1)], [one.kem(1)]
+        assert rig.run(lambda rows: rig.registry.put_prekeys(rows, *keys)).code == "ok"  # noqa: B023
+    rig.now += (30 + IDLE_BUSINESS_DAYS) * DAY - 1
+    rig.tidy()
+    assert rig.count("businesses") == 3
+    rig.now += 1
+    rig.tidy()
+    left = {business.id for business in rig.run(lambda rows: rows.businesses())}
+    assert left == {approved.id, former.id}
+    assert rig.count("prekeys") == 4
 
 
 def test_exactly_full_steps_end(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,6 +91,17 @@ class BillingRows:
         ):
             yield values[0]
 
+    def _drop_stranger(self, business_id: BusinessId) -> None:
+        """A business without a tier and without a bill, with its prekeys. Anybody can register one,
+        so they would pile up."""
+        gone = self._db.execute(
+            """DELETE FROM businesses WHERE id = ?1 AND tier = 0
+            AND NOT EXISTS (SELECT 1 FROM leaves WHERE business = ?1)""",
+            (business_id,),
+        )
+        if gone.rowcount == 1:
+            self._db.execute("DELETE FROM prekeys WHERE business = ?", (business_id,))
+
     def sweep(
         self, table: Swept, after: bytes | int | None, limit: int, end: int
     ) -> bytes | int | None:
@@ -101,6 +112,10 @@ class BillingRows:
             (after, limit),
         ).fetchall()
         for row_key, row_end in seen:
-            if row_end <= end:
+            if row_end > end:
+                continue
+            if table is Swept.BUSINESSES:
+                self._drop_stranger(row_key)
+            else:
                 self._db.execute(f"DELETE FROM {name} WHERE {key} = ?", (row_key,))  # noqa: S608
         return seen[-1][0] if len(seen) == limit else None
