@@ -84,6 +84,22 @@ def test_who_is_refused_keeps_its_place() -> None:
     assert wide.level(0.0) == 90
 
 
+def test_what_floating_point_loses_is_not_held_against_anybody() -> None:
+    allowance = Allowance(Rate(0.3, 10))
+    assert allowance.take(9_999.7, 10) is None
+    assert allowance.take(10_007.7, 4) == TooFast(6, 2)
+    assert allowance.take(10_007.7, 2) is None
+    slow = allowance.look(10_007.7, 4)
+    assert slow is not None
+    assert allowance.take(10_007.7 + slow.retry_after, 4) is None
+    allowance = Allowance(Rate(1 / 86.4, 10))
+    assert allowance.take(0.1, 10) is None
+    assert allowance.take(93.1, 1) is None
+    slow = allowance.look(93.1, 4)
+    assert slow == TooFast(339, 0)
+    assert allowance.take(93.1 + 339, 4) is None
+
+
 @RULES
 @given(rate=rates, start=times, spent=st.integers(0, 100), count=st.integers(1, 8))
 def test_whoever_waits_as_told_is_let_through(

@@ -28,7 +28,7 @@ from kurir_wire.frames import (
     encode,
 )
 from kurir_wire.ids import DAY
-from tests.server.helpers import Box
+from tests.server.helpers import Box, Key, Shop
 from tests.server.rig import Rig, Talk
 from tests.server.test_ledger import settle
 from tests.server.test_requests import codes_of, proved, result_of
@@ -153,17 +153,39 @@ def test_many_prekeys_are_checked_in_turns_and_kept_at_once(rig: Rig) -> None:
 def test_prekeys_of_an_identity_that_changed_meanwhile_are_not_kept(rig: Rig, when: int) -> None:
     shop = rig.shop()
     keys = [shop.ec(n) for n in range(100)]
-    other = rig.connection()
 
     def change(count: int) -> None:
         if count == when:
-            shop.identity = type(shop.identity)()
-            request = Register(1, shop.card(2), shop.address.new(rig.nonce))
-            assert codes_of(other.send(request)) == ["ok"]
+            renew(rig, shop, Key(), 2)
 
     _, pushed = in_parts(proved(rig, shop), PutPreKeys(1, keys, []), change)
     assert codes_of(pushed) == [codes.NOT_AUTHORISED]
     assert rig.count("prekeys") == 0
+
+
+def test_prekeys_of_two_identities_are_not_kept(rig: Rig) -> None:
+    """Each part is right when it is checked, and they never were all at once."""
+    shop = rig.shop()
+    first, second = shop.identity, Key()
+    keys = [shop.ec(n) for n in range(SIGNATURES_AT_ONCE)]
+    shop.identity = second
+    keys += [shop.ec(n) for n in range(SIGNATURES_AT_ONCE, 2 * SIGNATURES_AT_ONCE)]
+    shop.identity = first
+
+    def change(count: int) -> None:
+        if count:
+            renew(rig, shop, second if count == 1 else first, 1 + count)
+
+    _, pushed = in_parts(proved(rig, shop), PutPreKeys(1, keys, []), change)
+    assert codes_of(pushed) == [codes.NOT_AUTHORISED]
+    assert rig.count("prekeys") == 0
+
+
+def renew(rig: Rig, shop: Shop, identity: Key, version: int) -> None:
+    """A card of another identity."""
+    shop.identity = identity
+    request = Register(1, shop.card(version), shop.address.new(rig.nonce))
+    assert codes_of(rig.connection().send(request)) == ["ok"]
 
 
 def test_many_proofs_are_those_of_few(rig: Rig) -> None:
