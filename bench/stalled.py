@@ -1,4 +1,4 @@
-"""``python -m bench.stalled``: what readers that never read do to everybody else.
+"""``make bench-stalled``: what readers that never read do to everybody else.
 
 In one run: pairs send messages at fixed times, each from a network of its own, first alone, then
 beside many readers that open a full mailbox and never read from their sockets, then alone again.
