@@ -70,6 +70,10 @@ format: $(STAMP) ## Rewrite the code in the house format
 bench: $(STAMP) ## Measure
 	$(BIN)/python -m bench $(BENCH)
 
+.PHONY: bench-stalled
+bench-stalled: $(STAMP) ## Measure what readers that never read do to the others
+	$(BIN)/python -m bench.stalled $(BENCH)
+
 .PHONY: bench-crypto
 bench-crypto: bench-install ## Measure sessions beside other libraries, which it installs
 	@$(BIN)/python -m bench.crypto $(BENCH)

@@ -19,9 +19,16 @@ PROSODY_ACCOUNTS: Final = 200
 
 
 class Relay(Server):
-    """``kurir-relay serve`` over a fresh database, all rules on."""
+    """``kurir-relay serve`` over a fresh database, all rules on.
+
+    :param options: more of ``serve``
+    """
 
     name = "kurir"
+
+    def __init__(self, *options: str) -> None:
+        super().__init__()
+        self._options = options
 
     def prepare(self, port: int) -> None:
         db = str(self.folder / "relay.db")
@@ -30,7 +37,8 @@ class Relay(Server):
 
     def command(self, port: int) -> Sequence[str]:
         serve = [sys.executable, "-m", "kurir_server.cli", "serve"]
-        return [*serve, "--db", str(self.folder / "relay.db"), "--listen", f"127.0.0.1:{port}"]
+        where = ["--db", str(self.folder / "relay.db"), "--listen", f"127.0.0.1:{port}"]
+        return [*serve, *where, *self._options]
 
 
 class Redis(Server):

@@ -88,6 +88,8 @@ LOG: Final = (
         (_field("error", "Full disks and broken ones are repaired differently."),),
     ),
     Group("disk-recovered", "commits work again", ()),
+    Group("disk-low", "the disk is nearly full; nothing new comes in, readers go on", ()),
+    Group("disk-roomy", "there is room on the disk again", ()),
     Group(
         "data-damaged",
         "something in the database is not as it was written; it was not handed on",

@@ -16,7 +16,10 @@ _LIVE: Final = "for as long as there is the relay"
 _MAILBOX: Final = "until the mailbox is deleted, or goes 90 days unread (24 hours if never opened)"
 _ENVELOPE: Final = "until acknowledged, or its life in hours ends (30 days at most)"
 _CARD: Final = "until its expiry hour (30 days), or with the mailbox"
-_BUSINESS: Final = "for as long as the business is registered"
+_BUSINESS: Final = (
+    "for as long as the business is registered; one that was never approved, until 30 days after "
+    "its card has ended"
+)
 _PREKEY: Final = "until handed out once, or the business replaces it"
 _CHARGE: Final = "32 days at most after acceptance"
 _OPEN_CHARGE: Final = "until settled, or its envelope is gone; 32 days at most"

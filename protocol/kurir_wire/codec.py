@@ -13,7 +13,7 @@ import msgpack
 import msgspec
 
 from kurir_wire.errors import MalformedError, TooLargeError
-from kurir_wire.limits import MAX_DEPTH, MAX_FRAME, MAX_ITEMS
+from kurir_wire.limits import MAX_DEPTH, MAX_FRAME, MAX_ITEMS, MAX_LISTS
 
 T = TypeVar("T")
 
@@ -67,6 +67,8 @@ def decode(data: bytes, *, limit: int = MAX_FRAME) -> Any:
             max_array_len=MAX_ITEMS,
             max_map_len=MAX_ITEMS,
             max_ext_len=0,
+            list_hook=_Counting(),
+            object_hook=_Counting(),
             # A limit of 0 lets an empty extension through, as a tuple that looks like an array.
             ext_hook=_no_extension,
         )
@@ -97,6 +99,21 @@ def _decoder(type_: Any) -> msgspec.msgpack.Decoder[Any]:
     if decoder is None:
         decoder = _decoders[type_] = msgspec.msgpack.Decoder(type_)
     return decoder
+
+
+class _Counting:
+    """Lets so many lists through as a frame may have."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left = MAX_LISTS
+
+    def __call__(self, value: T) -> T:
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError("too many lists")
+        return value
 
 
 def _no_extension(code: int, data: bytes) -> NoReturn:

@@ -17,6 +17,9 @@ MAX_FRAME: Final = 1_048_576
 """Bytes of one frame: fifteen of the largest envelopes fit, and one never holds much memory."""
 MAX_ITEMS: Final = 256
 """Entries of a list in one frame: a batch worth one commit; so many small envelopes fit a frame."""
+MAX_LISTS: Final = 1_024
+"""Lists in one frame, at any depth: the fullest frame has 514. A megabyte of empty lists would
+otherwise take sixty in memory, and long to make."""
 MAX_DEPTH: Final = 6
 """Nesting of a frame: the deepest defined frame has four."""
 

@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from kurir_billing.report import WAIT_DAYS
 from kurir_billing.windows import WINDOW
 from kurir_server.ledger import Ledger
-from kurir_server.limits import ACCEPTED_SECOND_KEPT, MAX_UNSETTLED, TIDY_ROWS, UNREAD_DAYS
+from kurir_server.limits import (
+    ACCEPTED_SECOND_KEPT,
+    MAX_UNSETTLED,
+    TIDY_ROWS,
+    UNREAD_DAYS,
+)
 from kurir_server.meter import Meter
 from kurir_server.rows import Aged, Business, Moment, Rows, Swept
 from kurir_wire.cards import BusinessCard, Signed

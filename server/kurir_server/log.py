@@ -37,6 +37,8 @@ class Event(Enum):
     DISK_FAILED = "disk-failed"
     DISK_RECOVERED = "disk-recovered"
     DATA_DAMAGED = "data-damaged"
+    DISK_LOW = "disk-low"
+    DISK_ROOMY = "disk-roomy"
     CERTIFICATE_ENDS = "certificate-ends"
     CONNECTIONS_FULL = "connections-full"
     INTERNAL_ERROR = "internal-error"
@@ -74,6 +76,8 @@ FIELDS: Final = {
     Event.DISK_FAILED: Shape(Level.ERROR, ("error",)),
     Event.DISK_RECOVERED: Shape(Level.INFO, ()),
     Event.DATA_DAMAGED: Shape(Level.ERROR, ("error", "rows")),
+    Event.DISK_LOW: Shape(Level.ERROR, ()),
+    Event.DISK_ROOMY: Shape(Level.INFO, ()),
     Event.CERTIFICATE_ENDS: Shape(Level.WARNING, ("days",)),
     Event.CONNECTIONS_FULL: Shape(Level.WARNING, ("connections",)),
     Event.INTERNAL_ERROR: Shape(Level.ERROR, ("place", "kind")),

@@ -48,6 +48,7 @@ from kurir_wire.signing import verify
 FIRST_YEAR: Final = 2020
 LAST_YEAR: Final = 9998
 """Years for which an invoice can be asked: those a calendar can count in days."""
+UNKNOWN: Final = Result(codes.NOT_FOUND, "this business is not registered here")
 
 
 class Registry:
@@ -108,18 +109,43 @@ class Registry:
             return Result(codes.NOT_AUTHORISED, _short(error))
         return None
 
+    def check_prekeys(
+        self, rows: Rows, business_id: BusinessId, prekeys: Sequence[EcPreKey | KemPreKey]
+    ) -> bytes | Result:
+        """Check some of many signatures.
+
+        :returns: the key by which the business signs at present
+        """
+        business = rows.business(business_id)
+        if business is None:
+            return UNKNOWN
+        signer = _card_of(business).identity.sign_pk
+        try:
+            for prekey in prekeys:
+                prekey.verify(signer)
+        except SignatureError as error:
+            return Result(codes.NOT_AUTHORISED, _short(error))
+        except MalformedError as error:
+            return Result(codes.MALFORMED, _short(error))
+        return signer
+
     def put_prekeys(
         self,
         rows: Rows,
         business_id: BusinessId,
         ec: Sequence[EcPreKey],
         kem: Sequence[KemPreKey],
+        checked: bytes | None = None,
     ) -> Result:
-        """Keep one-time prekeys, all or none. ``left`` in the result: room for more of both."""
+        """Keep one-time prekeys, all or none. ``left`` in the result: room for more of both.
+
+        :param checked: the key under which :meth:`check_prekeys` found all of them signed
+        """
         business = rows.business(business_id)
         if business is None:
-            return Result(codes.NOT_FOUND, "this business is not registered here")
-        signer = _card_of(business).identity.sign_pk
+            return UNKNOWN
+        present = _card_of(business).identity.sign_pk
+        signer = None if present == checked else present
         new: list[tuple[PreKeyKind, int, bytes]] = []
         room = {kind: MAX_PREKEYS - rows.count_prekeys(business_id, kind) for kind in PreKeyKind}
         try:
@@ -143,10 +169,11 @@ class Registry:
         business_id: BusinessId,
         kind: PreKeyKind,
         prekeys: Sequence[EcPreKey] | Sequence[KemPreKey],
-        signer: bytes,
+        signer: bytes | None,
     ) -> dict[int, bytes]:
         """Those that are not here yet, checked.
 
+        :param signer: ``None`` if their signatures were checked before
         :raises MalformedError: of another kind, or its id stands for another key
         :raises SignatureError: not signed by the business
         """
@@ -157,7 +184,8 @@ class Registry:
             body = pack(prekey)
             stored = fresh.get(prekey.key_id) or rows.prekey(business_id, kind, prekey.key_id)
             if stored is None:
-                prekey.verify(signer)
+                if signer is not None:
+                    prekey.verify(signer)
                 fresh[prekey.key_id] = body
             elif stored != body:
                 raise MalformedError("a prekey's id was used for another key")

@@ -24,6 +24,7 @@ from kurir_server.limits import (
 )
 from kurir_server.meter import Judged, Meter
 from kurir_server.rows import Mailbox, Moment, Rows
+from kurir_server.shares import Shares
 from kurir_wire import codes
 from kurir_wire.entries import Ack, Delivery, NewMailbox, Opening, Result, Submission, check_bucket
 from kurir_wire.errors import MalformedError, SignatureError
@@ -90,6 +91,11 @@ class Relay:
     def __init__(self, keys: RelayKeys, meter: Meter) -> None:
         self._keys = keys
         self._meter = meter
+        self._shares = Shares()
+
+    def prune(self, tick: float) -> None:
+        """Forget counters that have run full again."""
+        self._shares.prune(tick)
 
     # Making and opening
 
@@ -157,12 +163,17 @@ class Relay:
     # Writing
 
     def submit(
-        self, rows: Rows, moment: Moment, submissions: Sequence[Submission | Result]
+        self,
+        rows: Rows,
+        moment: Moment,
+        submissions: Sequence[Submission | Result],
+        network: bytes,
     ) -> Submitted:
         """Take envelopes, of one mailbox in the order in which they stand: after one that may come
         again no later one for its mailbox is taken.
 
         :param submissions: a result stands for one that was refused before it came here
+        :param network: the name of the network that they come from
         """
         results: list[Result | None] = []
         arrivals: list[Arrival] = []
@@ -177,7 +188,7 @@ class Relay:
                 found[entry.mailbox_id] = rows.mailbox(MailboxId(entry.mailbox_id))
             mailbox = found[entry.mailbox_id]
             stop = stopped.get(entry.mailbox_id)
-            result, taken = self._take(rows, moment, mailbox, entry, stop)
+            result, taken = self._take(rows, moment, mailbox, entry, stop, network)
             results.append(result)
             if result is not None and result.code in COMES_AGAIN:
                 stopped.setdefault(entry.mailbox_id, _put_off(result))
@@ -195,6 +206,7 @@ class Relay:
         mailbox: Mailbox | None,
         entry: Submission,
         stop: Result | None,
+        network: bytes,
     ) -> tuple[Result | None, Arrival | None]:
         """:param stop: the answer if it would be written now, but must not"""
         try:
@@ -214,6 +226,8 @@ class Relay:
             detail = f"a body for an address has one of the lengths {ADDRESS_BUCKETS}"
             return Result(codes.MALFORMED, detail), None
         stop = stop or (FULL if self._is_full(mailbox, entry) else None)
+        if stop is None and entry.token is None:
+            stop = self._shares.held_back(mailbox, entry, network, moment)
         if stop is not None:
             stored = rows.envelope_body(mailbox.row, EnvelopeId(entry.envelope_id))
             return (None if stored == entry.body else stop), None
@@ -222,7 +236,10 @@ class Relay:
             stored = rows.envelope_body(mailbox.row, EnvelopeId(entry.envelope_id))
             if stored == entry.body:
                 return None, None
-            return Result(codes.CONFLICT, "this envelope id was used with another body"), None
+            conflict = Result(codes.CONFLICT, "this envelope id was used with another body")
+            return conflict, None
+        if entry.token is None:
+            self._shares.took(mailbox, entry, network, moment)
         delivery = Delivery(entry.mailbox_id, entry.envelope_id, entry.body)
         return None, Arrival(mailbox.row, n, delivery)
 

@@ -121,6 +121,13 @@ class Writer:
                     self._log.internal(error)
             self._after_batch()
 
+    async def has_room(self) -> bool:
+        """Whether the disk has room for more than its readers need."""
+        try:
+            return (await self._store.run(Store.room)).is_enough
+        except StorageError:
+            return True  # a disk that fails says so at the next commit
+
     async def checkpoint(self) -> None:
         """Empty the write-ahead log, so that deleted data is gone from it as well."""
         try:

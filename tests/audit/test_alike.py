@@ -180,7 +180,7 @@ class Business:
         known.held = receipt.earned or known.held
         self.ledger.signed[event["id"]] = signed
         if self.draw.random() < 0.1:
-            (again,) = self.rig.relay.submit(rows, moment, [signed.submission]).results
+            (again,) = self.rig.relay.submit(rows, moment, [signed.submission], b"here").results
             assert again == result
 
     def submit(
@@ -194,7 +194,7 @@ class Business:
     ) -> tuple[Signed, Result]:
         beacon = self.rig.keys.beacon(moment.now // MINUTE)
         signed = self.shop.sign(known.box, known.opening, line, beacon, grant, **shown)
-        (result,) = self.rig.relay.submit(rows, moment, [signed.submission]).results
+        (result,) = self.rig.relay.submit(rows, moment, [signed.submission], b"here").results
         assert result is not None
         return signed, result
 

@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from kurir_billing.kinds import Category, Class
-from kurir_client import outbox
-from kurir_client.terms import charge_terms
+from kurir_client import charging
+from kurir_client.offers import to_sign
 
 TARIFF = "message-2025"
 
@@ -20,8 +20,8 @@ def label_all(
     """From now on all messages of businesses are sent under this category, as free answers."""
 
     def labelled(*arguments: Any) -> Any:
-        line, *rest = charge_terms(*arguments)
+        line, *rest = to_sign(*arguments)
         facts = {"category": int(category), "klass": int(Class.IN_WINDOW), "list_price": price}
         return replace(line, tariff=TARIFF, **facts), *rest
 
-    monkeypatch.setattr(outbox, "charge_terms", labelled)
+    monkeypatch.setattr(charging, "to_sign", labelled)

@@ -351,3 +351,33 @@ def test_fifteen_of_the_largest_envelopes_fit_a_frame() -> None:
     assert len(frames.encode(frames.Deliver([delivery] * 15))) <= MAX_FRAME
     small = entries.Delivery(bytes(32), bytes(16), bytes(2_048), None)
     assert len(frames.encode(frames.Deliver([small] * MAX_ITEMS))) <= MAX_FRAME
+
+
+def test_bombs_take_no_memory() -> None:
+    """Large counts, deep nests, and a megabyte of tiny lists: refused before they are built."""
+    few, many = b"\xdc\x01\x00", 256
+    bombs = [
+        b"\xdd\xff\xff\xff\xff",
+        b"\xdf\xff\xff\xff\xff",
+        b"\xc6\xff\xff\xff\xff",
+        b"\x91" * MAX_FRAME,
+        b"\x9e" + (few + (few + b"\x90" * many) * many) * 14,
+        b"\x9e" + (few + (few + b"\x80" * many) * many) * 14,
+        b"\x9e" + (few + (few + b"\x91\xc0" * 120) * many) * 14,
+    ]
+    for bomb in bombs:
+        tracemalloc.start()
+        with pytest.raises(MalformedError):
+            codec.decode(bomb[:MAX_FRAME])
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 1_048_576, bomb[:8]
+
+
+def test_lists_are_counted_at_any_depth() -> None:
+    inner: list[list[int]] = [[]] * 250
+    assert codec.decode(codec.pack([inner] * 4)) == [inner] * 4
+    with pytest.raises(MalformedError):
+        codec.decode(codec.pack([inner] * 5))
+    with pytest.raises(MalformedError):
+        codec.decode(codec.pack([[{} for _ in range(250)]] * 5))

@@ -17,6 +17,7 @@ from kurir_server.hub import Hub
 from kurir_server.keys import RelayKeys
 from kurir_server.ledger import Ledger
 from kurir_server.meter import Meter
+from kurir_server.pace import Deed
 from kurir_server.registry import Registry
 from kurir_server.relay import Batch, Relay
 from kurir_server.rows import Moment, Rows
@@ -32,6 +33,8 @@ from tests.server.helpers import Box, Shop, Signed
 T = TypeVar("T")
 START = 1_800_000_000
 """A Friday in 2027, on a whole minute."""
+NETWORK = b"net"
+"""The name of the network that everybody comes from."""
 
 
 @dataclass
@@ -120,7 +123,9 @@ class Rig:
         return box, opening
 
     def submit(self, *submissions: Submission) -> list[Result | None]:
-        return self.run(lambda rows: self.relay.submit(rows, self.moment, submissions)).results
+        return self.run(
+            lambda rows: self.relay.submit(rows, self.moment, submissions, NETWORK)
+        ).results
 
     def charge(
         self,
@@ -155,6 +160,12 @@ class Rig:
         (result,) = self.run(lambda rows: self.relay.ack(rows, self.moment, [(row, ack)]))
         return result
 
+    def use_up(self, deed: Deed, count: int, network: bytes = NETWORK) -> None:
+        """As if somebody else of a network had done so much of something."""
+        bucket = self.hub.networks.bucket(deed, network, self.moment)
+        assert bucket is not None
+        assert bucket.take(self.tick, count) is None
+
     def tidy(self) -> list[int]:
         """A whole round of housekeeping; the mailboxes that went."""
         step, gone = Step(), []
@@ -169,9 +180,14 @@ class Rig:
         found = self.store.connection.execute(f"SELECT count(*) FROM {table}").fetchone()
         return int(found[0])
 
-    def connection(self, network: bytes = b"net") -> Talk:
+    def connection(self, network: bytes = NETWORK, nonce: bytes | None = None) -> Talk:
+        """:param nonce: of this connection; all have the same one unless a test says otherwise"""
         services = Services(self.keys, self.relay, self.registry, self.ledger, self.hub)
-        return Talk(self, Connection(services, self.nonce, network))
+        return Talk(self, Connection(services, nonce or self.nonce, network))
+
+    def dump(self) -> list[str]:
+        """All that the database says."""
+        return list(self.store.connection.iterdump())
 
 
 class Talk:

@@ -9,7 +9,11 @@ import pytest
 from kurir_server import admin, housekeeping
 from kurir_server.errors import ConfigError
 from kurir_server.housekeeping import Step, tidy
-from kurir_server.limits import ACCEPTED_SECOND_KEPT, MAX_UNSETTLED, SETTLE_DAYS
+from kurir_server.limits import (
+    ACCEPTED_SECOND_KEPT,
+    MAX_UNSETTLED,
+    SETTLE_DAYS,
+)
 from kurir_server.rows import Swept
 from kurir_wire import codes
 from kurir_wire.entries import Submission

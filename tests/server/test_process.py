@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import ipaddress
 import json
 import resource
 import secrets
@@ -22,7 +23,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMes
 from kurir_billing.answers import open_receipt
 from kurir_billing.kinds import RefusalCode
 from kurir_billing.ratecard import bundled, canonical, open_rate_card, rate_card_hash
-from kurir_server.limits import MAX_UNACKED
+from kurir_server.limits import CARD_RATE, MAX_UNACKED
 from kurir_server.log import COMMON, FIELDS, Event
 from kurir_wire import codes
 from kurir_wire.entries import Ack, Submission
@@ -41,7 +42,6 @@ from kurir_wire.frames import (
 )
 from kurir_wire.ids import DAY, HOUR
 from kurir_wire.limits import MAX_FRAME, SUBPROTOCOL
-from tests.server.certificates import tls_files
 from tests.server.helpers import (
     Box,
     Client,
@@ -55,6 +55,7 @@ from tests.server.helpers import (
     running,
     until,
 )
+from tests.server.tls import certificate
 
 
 @contextlib.asynccontextmanager
@@ -267,7 +268,7 @@ async def test_a_client_that_vanishes(relay: RelayProcess) -> None:
 
 
 async def test_tls(tmp_path: Path) -> None:
-    pem, secret = tls_files(tmp_path)
+    pem, secret = certificate(tmp_path)
     with running(tmp_path, "--tls-cert", str(pem), "--tls-key", str(secret)) as relay:
         assert logged(relay)[-1]["tls"] is True
         trusting = ssl.create_default_context(cafile=str(pem))
@@ -596,6 +597,33 @@ async def test_the_log_holds_declared_events_and_nobodys_name(tmp_path: Path) ->
             for spelling in (value.hex(), base64.urlsafe_b64encode(value).decode()[:12]):
                 assert spelling not in text
         assert "Metro" not in text
+
+
+async def test_network_addresses_are_nowhere_on_disk(tmp_path: Path) -> None:
+    """Whatever a client does: served, refused for its rate, malformed, turned away."""
+    ours = ("192.0.2.77", "2001:db8:7:7::77")
+    with running(tmp_path, "--behind-proxy") as relay:
+        for address in ours:
+            header = {"X-Forwarded-For": address}
+            async with raw(relay.address, additional_headers=header) as socket:
+                client = Client(socket)
+                welcome = await client.read()
+                assert isinstance(welcome, Welcome)
+                client.welcome = welcome
+                box = await mailbox(client)
+                await client.submit(box.write())
+                for _ in range(CARD_RATE.burst):
+                    assert (await client.error(GetCard(7, box.id, bytes(32)))).code == "no-mailbox"
+                assert (await client.error(GetCard(7, box.id, bytes(32)))).code == "rate"
+                await socket.send(b"\xc1")
+                await client.read()
+            with pytest.raises(InvalidHandshake):
+                await connect(f"ws://{relay.address}/", additional_headers=header, proxy=None)
+        assert relay.stop() == 0
+    six = ipaddress.ip_address(ours[1]).packed
+    for path in tmp_path.rglob("*"):
+        for spelling in (*(address.encode() for address in ours), six, six[:8]):
+            assert not path.is_file() or spelling not in path.read_bytes(), path
 
 
 HOOK = """

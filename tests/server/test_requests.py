@@ -16,7 +16,6 @@ from kurir_client.bot import RENEW_EVERY
 from kurir_client.business import PREKEY_STOCK
 from kurir_server import connection as connection_module
 from kurir_server import registry as registry_module
-from kurir_server.connection import Connection
 from kurir_server.limits import (
     CREATE_RATE,
     DIRECTORY_NETWORK_RATE,
@@ -24,7 +23,7 @@ from kurir_server.limits import (
     MAX_BAD_FRAMES,
     ONE_TIME_RATE,
 )
-from kurir_server.services import Services
+from kurir_server.pace import Deed
 from kurir_server.work import RETRY_SECONDS
 from kurir_wire import codes, frames
 from kurir_wire.codec import pack
@@ -187,9 +186,8 @@ def test_a_proof_of_another_connection_opens_nothing(rig: Rig) -> None:
         assert code_of(talk.send(Delete(2, [box.id]))) == codes.NOT_AUTHORISED
         assert code_of(talk.send(GetInvoice(3, 202701))) == codes.NOT_AUTHORISED
     # The same connection state with that nonce takes them.
-    services = Services(rig.keys, rig.relay, rig.registry, rig.ledger, rig.hub)
     for request in stale:
-        talk = Talk(rig, Connection(services, OTHER_NONCE, b"net"))
+        talk = rig.connection(nonce=OTHER_NONCE)
         assert code_of(talk.send(request)) == "ok", request
 
 
@@ -597,11 +595,11 @@ def test_a_wrong_entry_refuses_its_whole_frame(rig: Rig) -> None:
 
 
 def test_registering_counts_as_making(rig: Rig) -> None:
-    rig.hub.create_rate.take(b"net", rig.tick, CREATE_RATE.burst)
+    rig.use_up(Deed.CREATE, CREATE_RATE.burst)
     shop = Shop(rig.keys.relay_id, rig.now)
     request = Register(1, shop.card(), shop.address.new(rig.nonce))
     slow = result_of(rig.connection().send(request))
-    assert slow == Result(codes.RATE, "too fast; retry later", 2, 0)
+    assert slow == Result(codes.RATE, "too fast; retry later", 87, 0)
 
 
 def test_a_signature_for_one_gate_makes_no_other(rig: Rig) -> None:

@@ -19,8 +19,8 @@ from kurir_server.app import App
 from kurir_server.clock import Clock
 from kurir_server.errors import StorageError
 from kurir_server.limits import RECOVERED_SECONDS
-from kurir_server.listener import Peer
 from kurir_server.log import Log
+from kurir_server.peer import Peer
 from kurir_server.rows import Moment, Rows
 from kurir_server.store import AsyncStore, Store, open_async
 from kurir_server.work import Failed, Job

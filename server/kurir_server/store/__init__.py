@@ -7,17 +7,19 @@ returns), ``secure_delete`` (what is deleted is overwritten); all three are asse
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import aiosqlite
 
 from kurir_server.errors import DamagedError, DatabaseError, StorageError
-from kurir_server.limits import BUSY_MILLISECONDS
+from kurir_server.limits import BUSY_MILLISECONDS, MAX_RESERVE, RESERVE_PART
 from kurir_server.store.billing import BillingRows
 from kurir_server.store.businesses import BusinessRows
 from kurir_server.store.checks import Checks, missing_columns
@@ -50,6 +52,23 @@ _HINTS: Final = {
     "PERM": "the relay must be able to write the file and its folder",
 }
 """By how SQLite's name of an error begins."""
+
+
+_UNUSED: Final = "SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size"
+"""Bytes in the file that hold nothing: deleting makes the file no smaller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Bytes: what is free on the disk and in the file, and what the disk holds in all."""
+
+    free: int
+    total: int
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether anything new may come in; below, the rest is for readers."""
+        return self.free > min(MAX_RESERVE, self.total // RESERVE_PART)
 
 
 class SqlRows(MailboxRows, BusinessRows, BillingRows, LedgerRows, ReportRows):
@@ -292,6 +311,19 @@ class Store:
             self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             self._execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
+
+    def room(self) -> Room:
+        """What can still be written.
+
+        :raises StorageError: not known at present"""
+        try:
+            unused = sum(self._connection.execute(_UNUSED).fetchone())
+            disk = os.statvfs(self._path)
+        except sqlite3.Error as error:
+            raise StorageError(_name(error)) from error
+        except OSError as error:
+            raise StorageError(type(error).__name__) from error
+        return Room(disk.f_bavail * disk.f_frsize + unused, disk.f_blocks * disk.f_frsize)
 
     def close(self) -> None:
         """Close the file."""
