@@ -19,6 +19,7 @@ LOCK   ?=
 FUZZ_SECONDS ?= 600
 FUZZ   ?=
 MUTANTS ?=
+SOAK   ?= --cycles 200 --messages 20000
 # Test processes side by side; make test JOBS=0 runs all in one, as a debugger needs it.
 JOBS   ?= 2
 # A particular interpreter: make test PYTHON=/path/to/python
@@ -97,6 +98,11 @@ fuzz-decoders: fuzz-install ## Fuzz all decoders, guided by coverage (FUZZ_SECON
 fuzz-install: $(STAMP)
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || \
 		$(PIP) install --quiet --require-hashes --only-binary atheris -r requirements-fuzz.lock
+
+# The seed of each run is printed; SOAK="--cycles 20 --messages 500 --seed 7" repeats one.
+.PHONY: soak
+soak: $(STAMP) ## Kill relay and clients 200 times under 20,000 messages; see that nothing is lost
+	@$(BIN)/python -m tests.faults.soak $(SOAK)
 
 # A run goes on from the last one; MUTANTS=--fresh begins anew, MUTANTS=kurir_billing takes one
 # package. What it needs comes beside the rest, in its own lock.

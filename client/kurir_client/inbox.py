@@ -229,6 +229,7 @@ def _learn_grant(profile: Profile, contact_id: int, grant: Grant) -> None:
     # A later grant extends; an older one that arrives late never shortens.
     if contact.permit is None or unpack(contact.permit, Grant).minute < grant.minute:
         store.set_contact(contact_id, permit=pack(grant))
+        store.void_quotes(contact_id)
 
 
 def _own_business(profile: Profile) -> BusinessId | None:

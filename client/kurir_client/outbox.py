@@ -14,6 +14,7 @@ from typing import Final
 
 from kurir_billing import charge as charges
 from kurir_billing.errors import BillingError
+from kurir_billing.grant import Grant
 from kurir_billing.kinds import REFUSAL_TEXT, RefusalCode
 from kurir_client import sessions
 from kurir_client.addresses import destination, forward_key, introduction
@@ -326,6 +327,9 @@ def _refused(profile: Profile, row: Outgoing, data: bytes, cert: RelayCert) -> b
         raise RelayError("the relay refused another charge than the one that was sent")
     store.set_charge(row.charge_hash, "refused", data)
     quote = refusal.quote.line if refusal.quote else None
+    if quote is not None and row.quote is None and _has_written_since(profile, row):
+        store.wire_outgoing(row.n, None, None)
+        return False
     if quote is not None and row.quote is None and quote.list_price <= row.max_price:
         # Whether the quote is right is checked when it is signed, under the card that it names.
         store.put("rate_card_wanted", quote.rate_card)
@@ -339,6 +343,16 @@ def _refused(profile: Profile, row: Outgoing, data: bytes, cert: RelayCert) -> b
     price = f"; it would cost {quote.list_price} micro-USD now" if quote else ""
     _give_up(store, row, f"{REFUSAL_TEXT[code]} ({code}){price}")
     return False
+
+
+def _has_written_since(profile: Profile, row: Outgoing) -> bool:
+    """Whether an open window is at hand that a refused charge did not rest on yet."""
+    permit = profile.store.contact(row.contact).permit
+    charge = unpack(row.wire, Submission).charge if row.wire is not None else None
+    if permit is None or charge is None:
+        return False
+    grant, shown = unpack(permit, Grant), charges.open_charge(charge).grant
+    return grant != shown and grant.is_open(profile.clock())
 
 
 def _can_seal_anew(profile: Profile, row: Outgoing, code: str) -> bool:
