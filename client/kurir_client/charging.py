@@ -10,6 +10,7 @@ from typing import Final
 from kurir_billing import answers
 from kurir_billing import charge as charges
 from kurir_billing import lane as lanes
+from kurir_billing.grant import Grant
 from kurir_billing.kinds import REFUSAL_TEXT, Category, Class, PassKind, RefusalCode
 from kurir_billing.passes import Pass
 from kurir_billing.tariffs import TARIFFS
@@ -143,6 +144,9 @@ def take_refusal(
     own = store.charge(row.charge_hash)
     signed = None if own is None else unpack(own.line, charges.Line)
     quote = refusal.quote.line if refusal.quote else None
+    if quote is not None and row.quote is None and _has_written_since(profile, row):
+        store.sign_anew(row.n)
+        return None
     if quote is not None and quote != signed and _is_acceptable(store, row, quote):
         # Whether the quote is right is checked when it is signed, by the card and the terms that it
         # names.
@@ -163,6 +167,16 @@ def take_refusal(
         return None if is_new else Pause(PACE, codes.RATE)
     price = f"; it would cost {quote.list_price} micro-USD now" if quote else ""
     return f"{REFUSAL_TEXT[code]} ({int(code)}){price}{_instead(profile, row, code)}"
+
+
+def _has_written_since(profile: Profile, row: Outgoing) -> bool:
+    """Whether an open window is at hand that a refused charge did not rest on yet."""
+    permit = profile.store.contact(row.contact).permit
+    charge = unpack(row.wire, Submission).charge if row.wire is not None else None
+    if permit is None or charge is None:
+        return False
+    grant, shown = unpack(permit, Grant), charges.open_charge(charge).grant
+    return grant != shown and grant.is_open(profile.clock())
 
 
 def _is_acceptable(store: Store, row: Outgoing, quote: charges.Line) -> bool:

@@ -149,6 +149,7 @@ def learn_grant(
     # A later grant extends; an older one that arrives late never shortens.
     if contact.permit is None or unpack(contact.permit, Grant).minute < grant.minute:
         store.set_contact(contact_id, permit=pack(grant))
+        store.void_quotes(contact_id)
         store.put_off_no_longer(contact_id)  # what waited as a start is an answer now
 
 

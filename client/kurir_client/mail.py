@@ -121,6 +121,10 @@ class MailRows(Database):
             n,
         )
 
+    def void_quotes(self, contact: int) -> None:
+        """There is other evidence now than they were made on: price anew what is not signed yet."""
+        self._run("UPDATE outbox SET quote = NULL WHERE contact = ? AND wire IS NULL", contact)
+
     def drop_outgoing(self, n: int) -> None:
         """It is at the relay, or given up."""
         self._run("DELETE FROM outbox WHERE n = ?", n)

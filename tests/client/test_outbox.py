@@ -157,6 +157,46 @@ def test_a_quote_that_is_not_due_is_never_signed(
     assert words in pair.bob.store.unread()[-1].text
 
 
+def write_again(pair: Pair) -> None:
+    """The customer, to whom the shop is the first contact."""
+    (shop,) = pair.alice.store.contacts()
+    say(pair, pair.alice, shop, "still there?")
+    pair.carry(pair.alice, pair.bob)
+
+
+@pytest.mark.parametrize("when", ["before the refusal", "after it", "after the quote was signed"])
+def test_a_quote_is_void_when_the_customer_has_written_since(pair: Pair, when: str) -> None:
+    """What was refused rested on a window that had ended; now there is another one, and the answer
+    is free. A bot that was away for long meets this with all that it has queued."""
+    _, siti = pair.open_shop()
+    inner_id = say(pair, pair.bob, siti, "welcome", RATE_ID)
+    (ready,) = pair.prepare(pair.bob)
+    assert hashed(pair, ready)[0].line.list_price == 0
+    pair.clock.now += DAY
+    if when == "before the refusal":
+        write_again(pair)
+    answer = refusal(pair, ready, RefusalCode.OUTSIDE_WINDOW, RATE_ID)
+    outbox.answered(pair.bob, ready, answer, pair.relay.cert)
+    if when == "after it":
+        write_again(pair)
+    (again,) = pair.prepare(pair.bob)
+    charge, _ = hashed(pair, again)
+    if when == "after the quote was signed":
+        # What is signed may be at the relay already.
+        write_again(pair)
+        assert pair.prepare(pair.bob) == [again]
+        assert charge.line.list_price == RATE_ID
+        return
+    assert charge.line.list_price == 0
+    assert charge.grant is not None
+    assert status(pair.bob, inner_id) is Status.QUEUED
+    # It is no way to make us sign again and again.
+    answer = refusal(pair, again, RefusalCode.OUTSIDE_WINDOW, RATE_ID)
+    outbox.answered(pair.bob, again, answer, pair.relay.cert)
+    assert pair.prepare(pair.bob) == []
+    assert "whose window is open" in pair.bob.store.unread()[-1].text
+
+
 def test_the_same_reply_is_not_said_twice(pair: Pair) -> None:
     """A bot that was killed after it replied handles the message again."""
     _, siti = pair.open_shop()
