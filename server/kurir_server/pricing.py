@@ -13,7 +13,7 @@ from kurir_billing.charge import Line
 from kurir_billing.kinds import Category, Class, PassKind, RefusalCode
 from kurir_billing.passes import Pass, pass_hash
 from kurir_billing.ratecard import RateCard, parse
-from kurir_billing.tariffs import Facts, Tariff, price, tariff_named
+from kurir_billing.tariffs import Facts, price, tariff_named
 from kurir_server.evidence import Shown
 from kurir_server.marks import Marks
 from kurir_server.refusals import RefusedError
@@ -73,15 +73,14 @@ class Pricing:
         card = rows.rate_card_in_force(now)
         if card is None:
             raise RefusedError(RefusalCode.BAD_PARAMETER, "no rate card is in force yet")
-        known = tariff_named(tariff)
-        category = Category(signed.category) if known.asks_category else Category.NONE
+        asked = tariff_named(tariff).asks_category
+        category = Category(signed.category) if asked else Category.NONE
         if mailbox.refused & 1 << category:
             raise RefusedError(RefusalCode.STOPPED_MARKETING)
         mark = self._marks.find(rows, tariff, mailbox.id)
         # Not is_open: after a restart relay time may be a little before the pass was made.
         held = mark if mark is not None and now < mark.until else None
-        # A mark that has run out and is not swept yet: an entry opens once all the same.
-        facts = _facts(known, signed.market, category, shown, held, is_fresh=mark is None)
+        facts = _facts(signed.market, category, shown, held)
         due = price(tariff, facts, self._parsed(card))
         if isinstance(due, RefusalCode):
             unnamed = due is RefusalCode.BAD_PARAMETER
@@ -97,22 +96,15 @@ class Pricing:
         return self._cards[stored.hash]
 
 
-def _facts(
-    tariff: Tariff,
-    market: str,
-    category: Category,
-    shown: Shown,
-    held: Pass | None,
-    *,
-    is_fresh: bool,
-) -> Facts:
-    """:param is_fresh: no pass of the tariff's kind was made for this mailbox"""
-    has_entry = PassKind.ENTRY in tariff.passes
+def _facts(market: str, category: Category, shown: Shown, held: Pass | None) -> Facts:
+    """:param held: the open pass, of the tariff's kind"""
+    # An entry opens once: while a grant of a mailbox can be shown as one, the pass of the first
+    # has not ended (docs/protocol.md, "Marks").
     return Facts(
         market,
         category,
         shown.window_open,
-        entry_granted=has_entry and shown.entry and is_fresh,
-        entry_open=held is not None and has_entry,
-        conversation=Class(held.klass) if held is not None and not has_entry else None,
+        entry_granted=shown.entry and held is None,
+        entry_open=held is not None and held.kind == PassKind.ENTRY,
+        conversation=Class(held.klass) if held and held.kind == PassKind.CONVERSATION else None,
     )

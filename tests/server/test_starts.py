@@ -13,10 +13,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from kurir_billing.kinds import Category, Class, RefusalCode
 from kurir_server.limits import SMALL_CUSTOMERS
+from kurir_server.store import SqlRows
 from kurir_wire import codes
 from kurir_wire.entries import Result
 from kurir_wire.frames import Open, Results, SetRefused, TermsAre
-from kurir_wire.ids import DAY, HOUR, MINUTE
+from kurir_wire.ids import DAY, HOUR, MINUTE, BusinessId
 from tests.server.customers import Customer, customer
 from tests.server.helpers import refusal_of
 from tests.server.rig import START, Rig, rig_in
@@ -83,6 +84,39 @@ def test_a_start_in_a_whole_hour_ends_after_exactly_24(rig: Rig) -> None:
     assert is_ok(paid(budi))
 
 
+def test_a_customer_who_is_started_again_counts_again(rig: Rig) -> None:
+    """Also where the first start was not swept yet."""
+    shop = rig.shop(starts=1)
+    ani, budi = (customer(rig, shop, "reply-2018") for _ in range(2))
+    assert is_ok(paid(ani))
+    rig.now += DAY + HOUR
+    assert is_ok(paid(ani))
+    assert not is_ok(paid(budi))
+
+
+def test_rows_are_counted_seldom(three: list[Customer], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A business at its limit that goes on trying must not keep the store busy."""
+    counted = 0
+    real = SqlRows.starts
+
+    def counting(rows: SqlRows, business_id: BusinessId, hour: int) -> tuple[int, int]:
+        nonlocal counted
+        counted += 1
+        return real(rows, business_id, hour)
+
+    monkeypatch.setattr(SqlRows, "starts", counting)
+    ani, budi, citra = three
+    for _ in range(3):
+        assert is_ok(paid(ani))
+        assert is_ok(paid(budi))
+        assert not is_ok(paid(citra))
+    assert counted == 1, "the first"
+    ani.rig.now += 1
+    for _ in range(3):
+        assert not is_ok(paid(citra))
+    assert counted == 2
+
+
 def test_answers_are_no_starts(three: list[Customer]) -> None:
     ani, budi, citra = three
     rig = ani.rig
@@ -138,6 +172,7 @@ def test_starts_are_swept_and_name_nobody(three: list[Customer]) -> None:
     ((tag, business, until),) = rig.store.connection.execute("SELECT * FROM starts").fetchall()
     assert len(tag) == 16
     assert business == ani.shop.id
+    assert tag != rig.keys.start_tag(rig.shop().id, ani.box.id)
     assert until == START // HOUR + 25
     rig.now = until * HOUR - 1
     rig.tidy()
@@ -302,6 +337,8 @@ def test_where_no_category_is_named_it_changes_nothing(rig: Rig) -> None:
     row = rig.row(ani.box)
     rig.run(lambda rows: rig.relay.set_refused(rows, row, 1 << MK))
     ani.taken(ani.line(Class.OUT_OF_WINDOW, PRICE))
+    refusal = ani.refused(ani.line(Class.OUT_OF_WINDOW, PRICE, MK))
+    assert (refusal.code, refusal.quote is not None) == (RefusalCode.BAD_PARAMETER, True)
     rig.run(lambda rows: rig.relay.delete(rows, [row]))
     gone = rig.run(lambda rows: rig.relay.set_refused(rows, row, 0))
     assert gone is not None
