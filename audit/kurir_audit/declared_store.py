@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from kurir_audit.declaration import Content, Field, Group, IndexEntry, Purpose
-from kurir_audit.declared_ledger import CHECKPOINTS, LEAVES, PENDING, RATE_CARDS, TILES
+from kurir_audit.declared_ledger import (
+    CHECKPOINTS,
+    INVOICES,
+    LEAVES,
+    PARTIES,
+    PENDING,
+    RATE_CARDS,
+    TILES,
+)
 from kurir_wire.ids import DAY, HOUR
 
 D, B, A, O = Purpose.DELIVERY, Purpose.BILLING, Purpose.ABUSE, Purpose.OPERATION  # noqa: E741
@@ -351,6 +359,8 @@ STORE: Final = (
     TILES,
     CHECKPOINTS,
     RATE_CARDS,
+    PARTIES,
+    INVOICES,
 )
 
 INDEXES: Final = (

@@ -13,8 +13,8 @@ from typing import Final
 
 from kurir_billing.errors import LedgerError
 from kurir_billing.leaf import Leaf
-from kurir_billing.ledger import Checkpoint, open_checkpoint
-from kurir_billing.standing import PlaceInLedger, Standing
+from kurir_billing.ledger import Checkpoint, PlaceInLedger, open_checkpoint
+from kurir_billing.standing import Standing
 from kurir_client.errors import LedgerForkError, RelayError
 from kurir_client.link import Link
 from kurir_client.profile import Profile

@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from kurir_billing.adjust import Adjust
 from kurir_billing.errors import LedgerError
 from kurir_billing.leaf import Leaf
 from kurir_wire.errors import SignatureError
@@ -39,6 +40,19 @@ class Checkpoint:
     relay_id: RelayId
     size: int
     root: Hash
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceInLedger:
+    """Where one entry stands (from 0), and the proof that it does."""
+
+    index: int
+    proof: tuple[bytes, ...]
+
+
+def adjust_hash(adjust: Adjust, relay_id: RelayId) -> Hash:
+    """The hash by which an adjustment stands in the tree."""
+    return leaf_hash(adjust.hash(relay_id))
 
 
 def entry_hash(leaf: Leaf, relay_id: RelayId) -> Hash:

@@ -9,18 +9,20 @@ from typing import Final
 import msgspec
 
 from kurir_billing.errors import RateCardError
+from kurir_billing.party import Party
 from kurir_billing.ratecard import RateCard, bundled, canonical, parse, rate_card_hash
 from kurir_billing.tariffs import TARIFFS
 from kurir_server import keyfiles
 from kurir_server.errors import ConfigError
 from kurir_server.keys import RelayKeys
 from kurir_server.limits import BADGE_DAYS
+from kurir_server.parties import note_name, party_of, record
 from kurir_server.rows import Business, Rows, StoredRateCard
 from kurir_server.writer import create_database, offline
 from kurir_wire.cards import TIER_NAMES, TIER_NONE, BusinessCard, Signed, check_name
 from kurir_wire.codec import unpack
 from kurir_wire.errors import WireError
-from kurir_wire.ids import DAY, BusinessId
+from kurir_wire.ids import DAY, BusinessId, RelayId
 from kurir_wire.limits import MAX_CARD, MAX_NAME
 
 TIERS: Final = {name: number for number, name in TIER_NAMES.items() if number != TIER_NONE}
@@ -100,6 +102,7 @@ def approve(
         rows.put_badge(
             business_id, badge.tier, tariff, legal_name, badge.not_after, badge.signature
         )
+        note_name(rows, business_id, legal_name)
         return _find(rows, business_id)
 
     with offline(db) as store:
@@ -120,6 +123,50 @@ def revoke(db: Path, business_id: BusinessId) -> BusinessView:
 
     with offline(db) as store:
         return _view(store.transact(work))
+
+
+def seller(db: Path) -> Party:
+    """Who runs the relay."""
+    with offline(db) as store:
+        relay_id = RelayId(store.relay_id)
+        return store.transact(lambda rows: party_of(rows, relay_id))
+
+
+def set_seller(db: Path, party: Party) -> None:
+    """:raises ConfigError: without a name, or with text that cannot stand on an invoice"""
+    if not party.legal_name:
+        raise ConfigError("a seller has a legal name")
+    with offline(db) as store:
+        relay_id = RelayId(store.relay_id)
+        store.transact(lambda rows: record(rows, relay_id, party))
+
+
+def buyer(db: Path, business_id: BusinessId) -> Party:
+    """What is recorded of a business."""
+    with offline(db) as store:
+        return store.transact(lambda rows: party_of(rows, business_id))
+
+
+def set_buyer(
+    db: Path, business_id: BusinessId, address: list[str], tax_id: str, notes: list[str]
+) -> Party:
+    """Everything about a buyer but its name, which is the certified one.
+
+    :raises ConfigError: not approved yet, or with text that cannot stand on an invoice
+    """
+
+    def work(rows: Rows) -> Party:
+        name = party_of(rows, business_id).legal_name
+        if not name:
+            raise ConfigError(
+                "no business of this id was approved here", "see: kurir-relay business list"
+            )
+        party = Party(name, address, tax_id, notes)
+        record(rows, business_id, party)
+        return party
+
+    with offline(db) as store:
+        return store.transact(work)
 
 
 def rate_cards(db: Path) -> list[StoredRateCard]:

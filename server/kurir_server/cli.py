@@ -17,6 +17,7 @@ from typing import Any, Final, NoReturn, ParamSpec, TextIO
 import click
 import msgspec
 
+from kurir_billing.party import Party
 from kurir_billing.tariffs import DEFAULT_TARIFF
 from kurir_server import admin, export, keyfiles
 from kurir_server.errors import RelayError
@@ -68,6 +69,11 @@ _KEYS = click.option(
     "--keys", type=_FOLDER, help="Folder of the relay's keys.  [default: FILE.keys beside --db]"
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_ADDRESS = click.option("--address", multiple=True, help="A line of the address; repeat it.")
+_TAX_ID = click.option("--tax-id", default="", help="As the tax office writes it.")
+_NOTE = click.option(
+    "--note", multiple=True, help="A line such as how to pay, or a purchase order; repeat it."
+)
 
 
 def _folder(db: Path, keys: Path | None) -> Path:
@@ -241,6 +247,33 @@ def business_approve(
     _print(_business_facts(view), as_json)
 
 
+@business.command("details")
+@_DB
+@_JSON
+@_ID
+@_ADDRESS
+@_TAX_ID
+@_NOTE
+@_reporting
+def business_details(
+    db: Path,
+    as_json: bool,
+    business_id: BusinessId,
+    address: tuple[str, ...],
+    tax_id: str,
+    note: tuple[str, ...],
+) -> None:
+    """What stands on its invoices beside its certified name.
+
+    Sets all of it anew; without options shows what there is.
+    """
+    if address or tax_id or note:
+        party = admin.set_buyer(db, business_id, list(address), tax_id, list(note))
+    else:
+        party = admin.buyer(db, business_id)
+    _print(_party_facts(party), as_json)
+
+
 @business.command("revoke")
 @_DB
 @_JSON
@@ -249,6 +282,42 @@ def business_approve(
 def business_revoke(db: Path, as_json: bool, business_id: BusinessId) -> None:
     """Take tier and badge away; charges are refused from now on."""
     _print(_business_facts(admin.revoke(db, business_id)), as_json)
+
+
+@main.group()
+def seller() -> None:
+    """Who runs this relay, as it stands on invoices; also while the relay runs."""
+
+
+@seller.command("set")
+@_DB
+@_JSON
+@click.option("--legal-name", required=True, help="Who bills.")
+@_ADDRESS
+@_TAX_ID
+@_NOTE
+@_reporting
+def seller_set(
+    db: Path,
+    as_json: bool,
+    legal_name: str,
+    address: tuple[str, ...],
+    tax_id: str,
+    note: tuple[str, ...],
+) -> None:
+    """Set all of it anew. A month that was invoiced before gets a new revision."""
+    party = Party(legal_name, list(address), tax_id, list(note))
+    admin.set_seller(db, party)
+    _print(_party_facts(party), as_json)
+
+
+@seller.command("show")
+@_DB
+@_JSON
+@_reporting
+def seller_show(db: Path, as_json: bool) -> None:
+    """What is recorded."""
+    _print(_party_facts(admin.seller(db)), as_json)
 
 
 @main.group()
@@ -272,6 +341,8 @@ def ratecard_show(db: Path, as_json: bool) -> None:
     for name, rates in sorted(card.markets.items()):
         prices = (rates.marketing, rates.utility, rates.authentication)
         click.echo(f"{name:8}  " + "  ".join(f"{_usd(price):>9}" for price in prices))
+    if card.flat_monthly_micro_usd is not None:
+        click.echo(f"a month under the tariff flat: {_usd(card.flat_monthly_micro_usd)}")
     for later in admin.rate_cards(db):
         if later.version > stored.version:
             click.echo(f"version {later.version} follows on {_date(later.effective_from)}")
@@ -336,12 +407,22 @@ def _business_facts(view: admin.BusinessView) -> dict[str, str | int | None]:
     }
 
 
+def _party_facts(party: Party) -> dict[str, Any]:
+    return {
+        "legal_name": party.legal_name or None,
+        "address": party.address,
+        "tax_id": party.tax_id or None,
+        "notes": party.notes,
+    }
+
+
 def _print(facts: dict[str, Any], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return
     for name, value in facts.items():
-        click.echo(f"{name.replace('_', ' ')}: {'-' if value is None else value}")
+        shown = ", ".join(value) if isinstance(value, list) else value
+        click.echo(f"{name.replace('_', ' ')}: {shown or '-'}")
 
 
 def _date(seconds: int) -> str:

@@ -15,7 +15,7 @@ import msgspec
 from nacl import bindings
 
 from kurir_billing.answers import Quote, Receipt, Refusal, receipt_message, refusal_message
-from kurir_billing.invoice import InvoiceHead, invoice_message
+from kurir_billing.head import InvoiceHead, invoice_message
 from kurir_billing.kinds import RefusalCode
 from kurir_billing.ledger import Checkpoint, checkpoint_text, signed_checkpoint
 from kurir_billing.passes import Pass, pass_hash

@@ -14,9 +14,10 @@ import pytest
 
 import kurir_billing.answers
 import kurir_billing.charge
-import kurir_billing.invoice
+import kurir_billing.head
 import kurir_billing.lane
 import kurir_billing.leaf
+import kurir_billing.party
 import kurir_wire.cards
 from kurir_audit import inventory
 from kurir_audit.declaration import Group, Purpose
@@ -37,7 +38,8 @@ PACKED = (
     kurir_billing.answers.Refusal,
     kurir_billing.lane.Lane,
     kurir_billing.leaf.Leaf,
-    kurir_billing.invoice.InvoiceHead,
+    kurir_billing.head.InvoiceHead,
+    kurir_billing.party.Party,
     kurir_wire.cards.Signed,
     kurir_wire.cards.BusinessCard,
 )

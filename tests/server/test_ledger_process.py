@@ -139,7 +139,7 @@ async def test_a_relay_from_before_the_ledger(tmp_path: Path) -> None:
     relay = RelayProcess(tmp_path).init()
     (keyfiles.default_folder(relay.db) / keyfiles.CHECKPOINT).unlink()
     with database(relay) as connection:
-        for table in ("pending", "tiles", "checkpoints"):
+        for table in ("pending", "tiles", "checkpoints", "parties", "invoices"):
             connection.execute(f"DROP TABLE {table}")
         connection.execute("UPDATE meta SET value = '1' WHERE key = 'schema_version'")
     refused = relay.run("serve", "--listen", "127.0.0.1:0")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 LEDGER: Final = """
 CREATE TABLE pending (
@@ -32,6 +32,22 @@ CREATE TABLE checkpoints (
 ) STRICT;
 """
 """What version 2 added."""
+
+INVOICES: Final = """
+CREATE TABLE parties (
+    id BLOB PRIMARY KEY,
+    party BLOB NOT NULL
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE invoices (
+    business BLOB NOT NULL,
+    month INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    head BLOB NOT NULL,
+    PRIMARY KEY (business, month, revision)
+) WITHOUT ROWID, STRICT;
+"""
+"""What version 3 added for invoices: who stands on them, and what was issued."""
 
 SCHEMA: Final = (
     """
@@ -130,4 +146,5 @@ CREATE TABLE rate_cards (
 ) STRICT;
 """
     + LEDGER
+    + INVOICES
 )

@@ -6,8 +6,10 @@ import sqlite3
 
 from kurir_billing.leaf import open_leaf
 from kurir_billing.ledger import entry_hash
+from kurir_billing.party import Party
 from kurir_server.errors import DatabaseError
-from kurir_server.store.schema import LEDGER, SCHEMA_VERSION
+from kurir_server.store.schema import INVOICES, LEDGER, SCHEMA_VERSION
+from kurir_wire.codec import pack
 from kurir_wire.errors import WireError
 from kurir_wire.ids import RelayId
 
@@ -25,8 +27,11 @@ def upgrade(connection: sqlite3.Connection) -> None:
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if version_of(connection) == 1:
+        version = version_of(connection)
+        if version == 1:
             _add_ledger(connection)
+        if version in (1, 2):
+            _add_invoices(connection)
             connection.execute(
                 "UPDATE meta SET value = ? WHERE key = 'schema_version'", (str(SCHEMA_VERSION),)
             )
@@ -42,8 +47,7 @@ def upgrade(connection: sqlite3.Connection) -> None:
 
 def _add_ledger(connection: sqlite3.Connection) -> None:
     """1 to 2: every leaf there is waits for the tree; housekeeping closes their days one by one."""
-    for statement in LEDGER.split(";"):
-        connection.execute(statement)
+    _add(connection, LEDGER)
     relay_id = RelayId(bytes.fromhex(_meta(connection, "relay_id") or ""))
     connection.executemany(
         "INSERT INTO pending VALUES (?, ?)",
@@ -52,6 +56,25 @@ def _add_ledger(connection: sqlite3.Connection) -> None:
             for day, leaf in connection.execute("SELECT settled_day, leaf FROM leaves")
         ),
     )
+
+
+def _add_invoices(connection: sqlite3.Connection) -> None:
+    """2 to 3: who is approved stands on invoices with the certified name; no more is known."""
+    _add(connection, INVOICES)
+    connection.executemany(
+        "INSERT INTO parties VALUES (?, ?)",
+        [
+            (business, pack(Party(legal_name)))
+            for business, legal_name in connection.execute(
+                "SELECT id, legal_name FROM businesses WHERE legal_name IS NOT NULL"
+            )
+        ],
+    )
+
+
+def _add(connection: sqlite3.Connection, tables: str) -> None:
+    for statement in tables.split(";"):
+        connection.execute(statement)
 
 
 def _meta(connection: sqlite3.Connection, key: str) -> str | None:
