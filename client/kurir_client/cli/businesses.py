@@ -1,5 +1,4 @@
-"""Commands for businesses: register, link, status, customers, send, invoice, ledger; and invoice
-verify."""
+"""Commands for businesses: register, link, status, customers, send, invoice, ledger."""
 
 from __future__ import annotations
 
@@ -11,9 +10,10 @@ from typing import Final
 import click
 
 from kurir_billing.invoice import Invoice
-from kurir_billing.invoice_file import from_json, to_json
+from kurir_billing.invoice_file import to_json
 from kurir_client import business as own
-from kurir_client.cli.output import clock_time, usd
+from kurir_client.cli.invoices import invoice, remind, show_invoice
+from kurir_client.cli.output import clock_time
 from kurir_client.cli.people import deliver_now
 from kurir_client.cli.session import Options, pass_options, run
 from kurir_client.errors import UsageError
@@ -170,11 +170,12 @@ def business_invoice(options: Options, month: str, file: str | None) -> None:
     number = _month(month)
     target = Path(file or f"invoice-{month}.json")
     with options.profile() as profile:
-        invoice = run(_invoice(profile, number))
-        write_private(target, to_json(invoice))
-        own.verify(profile, invoice)
-        _show_invoice(options, invoice, month, str(target))
-        _remind(options, profile)
+        fetched = run(_invoice(profile, number))
+        write_private(target, to_json(fetched))
+        records = own.records(profile)
+        own.verify(profile, fetched)
+        show_invoice(options, fetched, str(target), records)
+        remind(options, profile)
 
 
 async def _invoice(profile: Profile, month: int) -> Invoice:
@@ -182,22 +183,6 @@ async def _invoice(profile: Profile, month: int) -> Invoice:
     async with messenger.online(reading=False) as link:
         await own.keep_fresh(profile, link)
         return await own.fetch_invoice(profile, link, month)
-
-
-def _show_invoice(options: Options, invoice: Invoice, month: str, file: str) -> None:
-    head = invoice.head
-    charged = sum(1 for leaf in invoice.leaves if leaf.line.list_price)
-    options.out.line(
-        f"{file}: {invoice.legal_name}, {month}: {head.count} settled, {charged} charged, "
-        f"{head.total_micro_usd} micro-USD = {usd(head.total_micro_usd)}; verified",
-        event="invoice",
-        file=file,
-        month=month,
-        count=head.count,
-        charged=charged,
-        total_micro_usd=head.total_micro_usd,
-        verified=True,
-    )
 
 
 @business.command("ledger")
@@ -224,37 +209,6 @@ def business_ledger(options: Options) -> None:
         )
     if not agreeing:
         options.out.hint("none yet; kurir business invoice fetches one")
-
-
-def _remind(options: Options, profile: Profile) -> None:
-    against = len(profile.store.checkpoints(agreeing=False))
-    if against:
-        options.out.hint(
-            f"{against} signed checkpoints of this relay contradict what it showed before; "
-            "see: kurir business ledger"
-        )
-
-
-@click.group()
-def invoice() -> None:
-    """For bookkeepers: verify."""
-
-
-@invoice.command("verify")
-@click.argument("file", type=click.Path(dir_okay=False))
-@pass_options
-def invoice_verify(options: Options, file: str) -> None:
-    """Recompute the invoice in FILE from this business's own records, and check its proofs."""
-    try:
-        data = Path(file).read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot read {file}: {error.strerror}") from error
-    parsed = from_json(data)
-    with options.profile() as profile:
-        own.verify(profile, parsed)
-        year, month = divmod(parsed.head.month, 100)
-        _show_invoice(options, parsed, f"{year}-{month:02d}", file)
-        _remind(options, profile)
 
 
 def _month(text: str) -> int:
