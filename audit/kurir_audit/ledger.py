@@ -1,24 +1,27 @@
 """A relay's ledger, recomputed from an export: nothing in it is believed.
 
 Every leaf must be signed by a lane of its business, opened by the customer's secret, priced by a
-card of the operator, and stand once and where its hash says. Every checkpoint must be signed by the
+card of the operator, and stand once and where its hash says; every adjustment must be the
+operator's, of such a leaf, once, by the card's difference. Every checkpoint must be signed by the
 relay and have the root that these leaves give. No mailbox is in any of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kurir_audit.books import Bill, Books, Month, Name
 from kurir_audit.capture import reason
 from kurir_audit.errors import EvidenceFileError
+from kurir_billing.adjust import Adjust
+from kurir_billing.dates import month_of_day, show_day
 from kurir_billing.errors import BillingError, EvidenceError, LedgerError
-from kurir_billing.invoice import month_of_day, show_day
 from kurir_billing.kinds import Category, Class
 from kurir_billing.lane import Lane
 from kurir_billing.leaf import Leaf
-from kurir_billing.ledger import entry_hash, open_checkpoint
+from kurir_billing.ledger import adjust_hash, entry_hash, open_checkpoint
 from kurir_billing.ledger_file import MAX_LINE, Closed, PriceList, read_part
 from kurir_billing.ratecard import RateCard, open_rate_card
 from kurir_billing.tariffs import price_of_class
@@ -26,24 +29,6 @@ from kurir_wire.errors import WireError
 from kurir_wire.ids import Hash, RelayId
 from kurir_wire.merkle import Growing
 from kurir_wire.relaycert import RelayCert
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Kind:
-    """What is added up together. ``month`` is year * 100 + month."""
-
-    business: bytes
-    month: int
-    market: str
-    klass: str
-
-
-@dataclass(slots=True)
-class Total:
-    """How many settled charges, and what they cost."""
-
-    count: int = 0
-    micro_usd: int = 0
 
 
 @dataclass(slots=True)
@@ -55,7 +40,10 @@ class Account:
     cert: RelayCert | None = None
     hashes: list[Hash] = field(default_factory=list)
     checkpoints: int = 0
-    totals: dict[Kind, Total] = field(default_factory=dict)
+    adjustments: int = 0
+    bills: dict[Name, Bill] = field(default_factory=dict)
+    kept: dict[Name, Month] = field(default_factory=dict)
+    cards: Mapping[Hash, RateCard] = field(default_factory=dict)
     fault: str | None = None
 
     @property
@@ -64,13 +52,14 @@ class Account:
         return self.cert.relay_id if self.cert else None
 
 
-def examine(file: Path) -> Account:
+def examine(file: Path, wanted: Collection[Name] = ()) -> Account:
     """Recompute one export.
 
+    :param wanted: businesses and months of which all leaves are kept
     :raises EvidenceFileError: it cannot be read
     """
     account = Account(file)
-    reader = _Reader(account)
+    reader = _Reader(account, wanted)
     number = 0
     try:
         with file.open("rb") as lines:
@@ -103,7 +92,7 @@ def missing(account: Account, note_file: Path) -> str | None:
     except LedgerError as error:
         return f"{note_file}: {error}"
     if kept.size > len(account.hashes):
-        return f"{note_file} is signed over {kept.size} leaves, and {account.file} has fewer"
+        return f"{note_file} is signed over {kept.size} entries, and {account.file} has fewer"
     if Growing(account.hashes[: kept.size]).root() != kept.root:
         return f"{note_file} and {account.file} are two ledgers of one relay"
     return None
@@ -121,7 +110,7 @@ def forks(accounts: Iterable[Account]) -> list[str]:
             if one != other:
                 found.append(
                     f"{first.file} and {account.file} are two ledgers of one relay: "
-                    f"they differ from leaf {index} on"
+                    f"they differ from entry {index} on"
                 )
                 break
         if len(account.hashes) > len(first.hashes):
@@ -132,17 +121,17 @@ def forks(accounts: Iterable[Account]) -> list[str]:
 class _Reader:
     """Takes the lines of one file in order; raises at the first that is wrong."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, wanted: Collection[Name]) -> None:
         self._account = account
         self._cert: RelayCert | None = None
-        self._cards: dict[Hash, RateCard] = {}
+        self._books = Books(wanted)
         self._lanes: set[Lane] = set()
         self._charges: dict[Hash, int] = {}
         self._tree = Growing()
         self._day = -1
         """The last one that was closed."""
         self._open: list[tuple[int, Hash]] = []
-        """Day and hash of the leaves since then."""
+        """Day and hash of the entries since then."""
 
     def take(self, line: bytes) -> None:
         part = read_part(line)
@@ -157,9 +146,14 @@ class _Reader:
         match part:
             case PriceList(card):
                 opened, name = open_rate_card(card, self._cert.operator_pk, self._cert.relay_id)
-                self._cards[name] = opened
+                self._books.add_card(name, opened)
             case Leaf():
                 self._leaf(part, self._cert.relay_id)
+            case Adjust():
+                relay_id, operator_pk = self._cert.relay_id, self._cert.operator_pk
+                self._books.add_adjust(part, relay_id, operator_pk, self._tree.size)
+                self._account.adjustments += 1
+                self._append(part.day, adjust_hash(part, relay_id))
             case Closed():
                 self._closed(part, self._cert)
 
@@ -167,7 +161,11 @@ class _Reader:
         if self._cert is None:
             raise LedgerError("there is no certificate")
         if self._open:
-            raise LedgerError(f"{len(self._open)} leaves follow the last checkpoint")
+            raise LedgerError(f"{len(self._open)} entries follow the last checkpoint")
+        self._books.close(None, self._cert.relay_id)
+        self._account.bills = self._books.bills
+        self._account.kept = self._books.kept
+        self._account.cards = self._books.cards
 
     def _leaf(self, leaf: Leaf, relay_id: RelayId) -> None:
         index = self._tree.size
@@ -183,27 +181,21 @@ class _Reader:
             )
         name = leaf.charge_hash(relay_id)
         if name in self._charges:
-            raise LedgerError(f"the same charge is leaf {self._charges[name]} already")
+            raise LedgerError(f"the same charge is entry {self._charges[name]} already")
         self._charges[name] = index
-        entry = entry_hash(leaf, relay_id)
+        self._append(leaf.settled_day, entry_hash(leaf, relay_id))
+        self._books.add_leaf(leaf, relay_id)
+
+    def _append(self, day: int, entry: Hash) -> None:
         if self._open and entry <= self._open[-1][1]:
-            raise LedgerError("this leaf does not stand where its hash says")
-        self._open.append((leaf.settled_day, entry))
+            raise LedgerError("this entry does not stand where its hash says")
+        self._open.append((day, entry))
         self._tree.append(entry)
         self._account.hashes.append(entry)
-        kind = Kind(
-            leaf.lane.business_id,
-            month_of_day(leaf.settled_day),
-            leaf.line.market,
-            Class(leaf.line.klass).name.lower(),
-        )
-        total = self._account.totals.setdefault(kind, Total())
-        total.count += 1
-        total.micro_usd += leaf.line.list_price
 
     def _due(self, leaf: Leaf) -> int:
         line = leaf.line
-        card = self._cards.get(Hash(line.rate_card))
+        card = self._books.cards.get(Hash(line.rate_card))
         if card is None:
             raise EvidenceError("was priced by a rate card that is not in this file")
         return price_of_class(
@@ -213,18 +205,22 @@ class _Reader:
     def _closed(self, closed: Closed, cert: RelayCert) -> None:
         checkpoint = open_checkpoint(closed.note, cert.checkpoint_pk, cert.relay_id)
         if not self._open:
-            raise LedgerError("a checkpoint without new leaves")
+            raise LedgerError("a checkpoint without new entries")
         if closed.day <= self._day:
             raise LedgerError(f"{show_day(closed.day)} was closed before")
         for day, _ in self._open:
             if day != closed.day:
-                raise LedgerError(f"closes {show_day(closed.day)}, with a leaf of {show_day(day)}")
+                raise LedgerError(
+                    f"closes {show_day(closed.day)}, with an entry of {show_day(day)}"
+                )
         if checkpoint.size != self._tree.size:
             raise LedgerError(
-                f"the relay signed {checkpoint.size} leaves where {self._tree.size} are here"
+                f"the relay signed {checkpoint.size} entries where {self._tree.size} are here"
             )
         if checkpoint.root != self._tree.root():
-            raise LedgerError("the leaves so far do not give the root that the relay signed")
+            raise LedgerError("the entries so far do not give the root that the relay signed")
+        self._books.end_day()
+        self._books.close(month_of_day(closed.day), cert.relay_id)
         self._account.checkpoints += 1
         self._day = closed.day
         self._open.clear()

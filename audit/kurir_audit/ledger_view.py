@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kurir_audit.ledger import Account
+from kurir_billing.dates import show_month
 
 SHOWN_ID: Final = 16
 """Hex digits of a business id that are shown: enough to find it."""
@@ -20,7 +21,10 @@ def accounts_view(accounts: list[Account]) -> Group:
     parts: list[Table | Text] = []
     for account in accounts:
         title = Text(f"{account.file}\n", style="bold cyan")
-        counts = f"{len(account.hashes):,} settled charges, {account.checkpoints:,} checkpoints"
+        settled = len(account.hashes) - account.adjustments
+        counts = f"{settled:,} settled charges, {account.checkpoints:,} checkpoints"
+        if account.adjustments:
+            counts += f", {account.adjustments:,} adjustments"
         title.append(counts, style="bold")
         if account.relay_id:
             title.append(f"  of relay {account.relay_id.hex()[:SHOWN_ID]}…", style="dim")
@@ -38,7 +42,8 @@ def verdict(accounts: list[Account], forks: list[str]) -> Text:
         text.append("this ledger does not hold", style="bold red")
     else:
         text.append(
-            "every leaf signed, opened, priced by its card and there once; every root recomputed",
+            "every leaf signed, opened, priced by its card and there once; "
+            "every root and every bill recomputed",
             style="bold green",
         )
     return text
@@ -51,19 +56,37 @@ def accounts_json(accounts: list[Account], forks: list[str]) -> dict[str, Any]:
             {
                 "file": str(account.file),
                 "relay": account.relay_id.hex() if account.relay_id else None,
-                "leaves": len(account.hashes),
+                "leaves": len(account.hashes) - account.adjustments,
+                "adjustments": account.adjustments,
                 "checkpoints": account.checkpoints,
                 "fault": account.fault,
                 "totals": [
                     {
-                        "business": kind.business.hex(),
-                        "month": _month(kind.month),
-                        "market": kind.market,
-                        "class": kind.klass,
-                        "count": total.count,
-                        "micro_usd": total.micro_usd,
+                        "business": business.hex(),
+                        "month": show_month(month),
+                        "market": group.market,
+                        "tariff": group.tariff,
+                        "category": group.category.name.lower(),
+                        "class": group.klass.name.lower(),
+                        "why": group.why.name.lower(),
+                        "unit_micro_usd": group.unit,
+                        "count": group.count,
+                        "micro_usd": group.amount,
                     }
-                    for kind, total in sorted(account.totals.items())
+                    for (business, month), bill in sorted(account.bills.items())
+                    for group in bill.groups
+                ],
+                "bills": [
+                    {
+                        "business": business.hex(),
+                        "month": show_month(month),
+                        "count": bill.count,
+                        "subtotal_micro_usd": bill.sums.subtotal,
+                        "fee_micro_usd": bill.sums.fee,
+                        "adjustments_micro_usd": bill.sums.adjustments,
+                        "total_micro_usd": bill.sums.total,
+                    }
+                    for (business, month), bill in sorted(account.bills.items())
                 ],
             }
             for account in accounts
@@ -74,21 +97,16 @@ def accounts_json(accounts: list[Account], forks: list[str]) -> dict[str, Any]:
 
 def _totals(account: Account) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for head in ("business", "month", "market", "class"):
+    for head in ("business", "month"):
         table.add_column(head)
-    for head in ("settled", "micro-USD"):
+    for head in ("settled", "messages", "fee", "adjustments", "micro-USD"):
         table.add_column(head, justify="right")
-    for kind, total in sorted(account.totals.items()):
+    for (business, month), bill in sorted(account.bills.items()):
+        sums = bill.sums
         table.add_row(
-            kind.business.hex()[:SHOWN_ID],
-            _month(kind.month),
-            kind.market,
-            kind.klass.replace("_", " "),
-            f"{total.count:,}",
-            f"{total.micro_usd:,}",
+            business.hex()[:SHOWN_ID],
+            show_month(month),
+            f"{bill.count:,}",
+            *(f"{part:,}" for part in (sums.subtotal, sums.fee, sums.adjustments, sums.total)),
         )
     return table
-
-
-def _month(month: int) -> str:
-    return f"{month // 100:04}-{month % 100:02}"
