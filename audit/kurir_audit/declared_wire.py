@@ -285,7 +285,7 @@ REPLIES: Final = (
     Group(
         "invoice_is",
         "the head of an invoice",
-        (_n(), _own("head", B, "A packed InvoiceHead: count, total, hash of the lines.")),
+        (_n(), _own("head", B, "A packed InvoiceHead: who owes whom how much, for what.")),
     ),
     Group(
         "checkpoint_is",

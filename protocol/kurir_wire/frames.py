@@ -36,6 +36,7 @@ from kurir_wire.entries import (
 )
 from kurir_wire.errors import UnknownFrameError
 from kurir_wire.limits import (
+    MAX_HEAD,
     MAX_ITEMS,
     MAX_PREKEYS,
     MAX_TICKETS,
@@ -299,7 +300,7 @@ class InvoiceIs(_Frame, frozen=True, tag="invoice_is"):
     """Reply to invoice: a packed invoice head."""
 
     n: U32
-    head: Small
+    head: Annotated[bytes, Meta(min_length=1, max_length=MAX_HEAD)]
 
 
 class CheckpointIs(_Frame, frozen=True, tag="checkpoint_is"):

@@ -38,6 +38,8 @@ CARD_LIFE: Final = 30 * 86_400
 """Seconds a card is valid: a lost business key stops being handed out within a month."""
 CLOCK_SKEW: Final = 300
 """Seconds by which two clocks may differ before a certificate or card counts as not yet valid."""
+MAX_HEAD: Final = 8_192
+"""Bytes of an invoice's head: seller and buyer with full addresses in any script."""
 MAX_PROOF: Final = 64
 """Hashes in one proof about the ledger: a tree of 2 ** 63 leaves needs no more."""
 MAX_TEXT_DETAIL: Final = 300

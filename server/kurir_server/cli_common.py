@@ -96,7 +96,8 @@ def show_facts(facts: dict[str, Any], as_json: bool) -> None:
         click.echo(json.dumps(facts, indent=2))
         return
     for name, value in facts.items():
-        click.echo(f"{name.replace('_', ' ')}: {'-' if value is None else value}")
+        shown = ", ".join(value) or None if isinstance(value, list) else value
+        click.echo(f"{name.replace('_', ' ')}: {'-' if shown is None else shown}")
 
 
 def show_date(seconds: int) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from kurir_wire.ids import BusinessId, EnvelopeId, Hash, MailboxId
+from kurir_wire.ids import BusinessId, EnvelopeId, Hash, MailboxId, RelayId
 
 
 @dataclass(frozen=True, slots=True)
@@ -427,6 +427,20 @@ class Rows(Protocol):
     def rate_cards(self) -> list[StoredRateCard]: ...
 
     def add_rate_card(self, card: StoredRateCard) -> None: ...
+
+    # Invoices
+
+    def party(self, party_id: BusinessId | RelayId) -> bytes | None:
+        """Who stands on invoices: the packed seller under the relay's id, a buyer under its own."""
+
+    def put_party(self, party_id: BusinessId | RelayId, party: bytes) -> None: ...
+
+    def last_invoice(self, business_id: BusinessId, month: int) -> bytes | None:
+        """The packed head, without its signature, of a month's last revision."""
+
+    def add_invoice(
+        self, business_id: BusinessId, month: int, revision: int, head: bytes
+    ) -> None: ...
 
     # Housekeeping
 

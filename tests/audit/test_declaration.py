@@ -15,9 +15,10 @@ import pytest
 import kurir_billing.adjust
 import kurir_billing.answers
 import kurir_billing.charge
-import kurir_billing.invoice
+import kurir_billing.head
 import kurir_billing.lane
 import kurir_billing.leaf
+import kurir_billing.party
 import kurir_billing.terms
 import kurir_billing.ticket
 import kurir_wire.cards
@@ -55,7 +56,8 @@ PACKED = (
     kurir_billing.leaf.Leaf,
     kurir_billing.terms.Terms,
     kurir_billing.ticket.Ticket,
-    kurir_billing.invoice.InvoiceHead,
+    kurir_billing.head.InvoiceHead,
+    kurir_billing.party.Party,
     kurir_wire.cards.Signed,
     kurir_wire.cards.BusinessCard,
 )

@@ -12,6 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from kurir_billing.adjust import Adjust, adjust_message, delta_for, packed_adjust
+from kurir_billing.adjusted import Ruling
 from kurir_billing.charge import Charge, open_charge
 from kurir_billing.errors import InvoiceError
 from kurir_billing.kinds import Category
@@ -19,7 +20,6 @@ from kurir_billing.leaf import Leaf, packed_leaf
 from kurir_billing.ratecard import bundled, canonical, rate_card_hash
 from kurir_billing.report import REPORT_DAYS, Report, check_report, open_report, packed_report
 from kurir_client import adjustments, inbox, outbox, reporting, upkeep
-from kurir_client.adjustments import Ruling
 from kurir_client.content import TEXT
 from kurir_client.errors import RelayError, UsageError
 from kurir_client.schema import SCHEMA_VERSION, OwnAdjust

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from kurir_billing.charge import packed
-from kurir_billing.invoice import open_head
+from kurir_billing.head import open_head
 from kurir_billing.ratecard import open_rate_card
 from kurir_client.bot import RENEW_EVERY
 from kurir_client.business import PREKEY_STOCK
