@@ -123,22 +123,32 @@ class PreKeyKind(Enum):
 
 
 class Swept(Enum):
-    """Tables whose rows carry their own end. Value: table, key column, column of the end."""
+    """What carries its own end, and goes by :meth:`Rows.sweep`."""
 
-    CARDS = ("cards", "mailbox", "expires_hour")
-    CHARGES = ("charges", "hash", "until_day")
-    USED = ("used_envelopes", "tag", "until_day")
-    LANES = ("lanes", "lane_pk", "until_day")
-    SECONDS = ("accepted_seconds", "charge", "second")
+    CARDS = "cards"
+    """Key: row of the mailbox. End: the hour given to ``put_card``."""
+    CHARGES = "charges"
+    """Key: hash. End: the day given to ``add_charge``."""
+    USED = "used"
+    """Key: tag. End: the day given to ``use``."""
+    LANES = "lanes"
+    """Key: lane key. End: the day given last to ``set_lane_seq``."""
+    SECONDS = "seconds"
+    """Key: hash of the charge. End: the second itself."""
 
 
 class Rows(Protocol):
-    """Look-ups and writes within one transaction. Every method may raise ``StorageError``."""
+    """Look-ups and writes within one transaction; :class:`kurir_server.storage.Store` says what
+    holds for all of them.
+
+    Every method may raise ``StorageError``. So does one that adds what is there already, unless it
+    says otherwise. One that changes or removes what is not there does nothing.
+    """
 
     # The relay itself
 
     def minute(self) -> int:
-        """The last minute of which a beacon may have gone out."""
+        """The last minute of which a beacon may have gone out; 0 in a new store."""
 
     def set_minute(self, minute: int) -> None: ...
 
@@ -150,9 +160,12 @@ class Rows(Protocol):
 
     def add_mailbox(
         self, mailbox_id: MailboxId, read_pk: bytes, gate: Hash, keep_until: int
-    ) -> None: ...
+    ) -> None:
+        """An empty one: its next envelope is number 1, all other counters are 0. ``row`` is chosen
+        by the store, at random, so that the order of rows says nothing."""
 
-    def put_counters(self, mailbox: Mailbox) -> None: ...
+    def put_counters(self, mailbox: Mailbox) -> None:
+        """Write back ``next_n``, ``depth``, ``size``, ``debt`` and ``handed_n``."""
 
     def keep_mailbox(self, row: int, keep_until: int) -> None: ...
 
@@ -160,7 +173,7 @@ class Rows(Protocol):
         """With its envelopes and its card; charges that wait in it can no longer settle."""
 
     def mailboxes_after(self, row: int, limit: int) -> list[tuple[int, int]]:
-        """Row and ``keep_until`` of the next mailboxes in order of their row."""
+        """Row and ``keep_until`` of the next mailboxes in order of their row; from -1 on, all."""
 
     # Envelopes
 
@@ -173,12 +186,15 @@ class Rows(Protocol):
         charge: Hash | None,
         body: bytes,
     ) -> bool:
-        """``False`` if the mailbox holds an envelope of this id."""
+        """``False``, and nothing is changed, if the mailbox holds an envelope of this id. A number
+        that the mailbox holds raises."""
 
     def envelope_body(self, row: int, envelope_id: EnvelopeId) -> bytes | None: ...
 
     def waiting(self, row: int, after: int, hour: int) -> Iterable[Waiting]:
-        """Unexpired envelopes with a number above ``after``, oldest first; lazily."""
+        """Envelopes with a number above ``after`` that expire after ``hour``, oldest first, each
+        with the body of its charge while there is one. Lazily: bodies that nobody asks for are not
+        read. Meanwhile other methods that only read may be called; who stops early may write."""
 
     def take_envelope(self, row: int, envelope_id: EnvelopeId) -> Taken | None:
         """Remove an envelope."""
@@ -187,21 +203,25 @@ class Rows(Protocol):
         """Metered envelopes that wait with a number of at most ``up_to``."""
 
     def count_waiting(self, row: int, hour: int) -> int:
-        """Unexpired envelopes in a mailbox."""
+        """Envelopes in a mailbox that expire after ``hour``."""
 
-    def envelopes_after(self, row: int, n: int, limit: int) -> list[Aged]: ...
+    def envelopes_after(self, row: int, n: int, limit: int) -> list[Aged]:
+        """The next envelopes of all mailboxes, in order of row and number; from (-1, 0) on, all."""
 
     # Cards of people
 
-    def put_card(self, row: int, card: bytes, expires_hour: int) -> None: ...
+    def put_card(self, row: int, card: bytes, expires_hour: int) -> None:
+        """In the place of the one that was there."""
 
-    def card(self, row: int, hour: int) -> bytes | None: ...
+    def card(self, row: int, hour: int) -> bytes | None:
+        """The card, if it expires after ``hour``."""
 
     # Businesses
 
     def business(self, business_id: BusinessId) -> Business | None: ...
 
-    def businesses(self) -> list[Business]: ...
+    def businesses(self) -> list[Business]:
+        """All, in order of their id."""
 
     def put_business(
         self, business_id: BusinessId, version: int, card: bytes, expires: int, tariff: str
@@ -228,9 +248,10 @@ class Rows(Protocol):
     def count_prekeys(self, business_id: BusinessId, kind: PreKeyKind) -> int: ...
 
     def take_prekey(self, business_id: BusinessId, kind: PreKeyKind) -> bytes | None:
-        """Remove the one with the lowest id."""
+        """Remove the one with the lowest id, and return its body."""
 
-    def drop_prekeys(self, business_id: BusinessId) -> None: ...
+    def drop_prekeys(self, business_id: BusinessId) -> None:
+        """Of both kinds."""
 
     # Charges
 
@@ -241,7 +262,8 @@ class Rows(Protocol):
     ) -> None: ...
 
     def close_charge(self, charge: Hash) -> None:
-        """It settled or never will: erase all but what a repeated receipt needs."""
+        """It settled or never will: erase ``private_hash`` and ``body``, and keep what a repeated
+        receipt needs."""
 
     def accepted_second(self, charge: Hash) -> int | None: ...
 
@@ -253,7 +275,8 @@ class Rows(Protocol):
 
     def lane_seq(self, lane_pk: bytes) -> int | None: ...
 
-    def set_lane_seq(self, lane_pk: bytes, seq: int, until_day: int) -> None: ...
+    def set_lane_seq(self, lane_pk: bytes, seq: int, until_day: int) -> None:
+        """In the place of what was there."""
 
     def add_leaf(self, business_id: BusinessId, day: int, charge: Hash, leaf: bytes) -> None: ...
 
@@ -265,7 +288,8 @@ class Rows(Protocol):
     def leaves_of_days(
         self, business_id: BusinessId, first_day: int, last_day: int
     ) -> Iterable[bytes]:
-        """Leaves of the days from first to last, both included."""
+        """Leaves of the days from first to last, both included, in any order. Lazily, as
+        :meth:`waiting`."""
 
     # The ledger
 
@@ -283,15 +307,18 @@ class Rows(Protocol):
     def tile(self, level: int, n: int) -> bytes | None:
         """See :mod:`kurir_server.tiles`."""
 
-    def put_tile(self, level: int, n: int, hashes: bytes) -> None: ...
+    def put_tile(self, level: int, n: int, hashes: bytes) -> None:
+        """In the place of what was there."""
 
-    def newest_checkpoint(self) -> StoredCheckpoint | None: ...
+    def newest_checkpoint(self) -> StoredCheckpoint | None:
+        """The one of the largest size."""
 
     def checkpoints(self) -> list[StoredCheckpoint]:
-        """All, oldest first."""
+        """All, oldest first: by size."""
 
     def spans(self, day: int) -> list[tuple[int, int]]:
-        """Which leaves of the tree are of a day: first, and the one after the last."""
+        """Which leaves of the tree are of a day: for each checkpoint of that day, in order, the
+        size of the one before it and its own."""
 
     def add_checkpoint(self, checkpoint: StoredCheckpoint) -> None: ...
 
@@ -302,14 +329,19 @@ class Rows(Protocol):
     def rate_card_in_force(self, now: int) -> StoredRateCard | None:
         """The highest version whose time has come."""
 
-    def rate_cards(self) -> list[StoredRateCard]: ...
+    def rate_cards(self) -> list[StoredRateCard]:
+        """All, in order of their version."""
 
-    def add_rate_card(self, card: StoredRateCard) -> None: ...
+    def add_rate_card(self, card: StoredRateCard) -> None:
+        """Its version and its hash are both new."""
 
     # Housekeeping
 
     def sweep(
         self, table: Swept, after: bytes | int | None, limit: int, end: int
     ) -> bytes | int | None:
-        """Look at up to ``limit`` rows from after a key and remove those that end at or before
-        ``end``. Returns the last key seen, or ``None`` at the end of the table."""
+        """Look at up to ``limit`` from after a key (from ``None`` on, all), in order of their keys,
+        and remove those that end at or before ``end``.
+
+        :returns: the last key looked at if there were ``limit``; ``None`` at the end
+        """

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from kurir_server.rows import StoredCharge, Swept
 from kurir_server.store.mailboxes import Database
 from kurir_wire.ids import BusinessId, Hash
+
+_SWEPT: Final = {
+    Swept.CARDS: ("cards", "mailbox", "expires_hour"),
+    Swept.CHARGES: ("charges", "hash", "until_day"),
+    Swept.USED: ("used_envelopes", "tag", "until_day"),
+    Swept.LANES: ("lanes", "lane_pk", "until_day"),
+    Swept.SECONDS: ("accepted_seconds", "charge", "second"),
+}
+"""Table, column of the key, column of the end."""
 
 
 class BillingRows:
@@ -94,7 +104,7 @@ class BillingRows:
     def sweep(
         self, table: Swept, after: bytes | int | None, limit: int, end: int
     ) -> bytes | int | None:
-        name, key, column = table.value  # constants of our own, so this is no injection
+        name, key, column = _SWEPT[table]  # constants of our own, so this is no injection
         where = f"WHERE {key} > ?" if after is not None else "WHERE ? IS NULL"
         seen = self._db.execute(
             f"SELECT {key}, {column} FROM {name} {where} ORDER BY {key} LIMIT ?",  # noqa: S608

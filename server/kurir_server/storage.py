@@ -1,0 +1,57 @@
+"""The store as the rest of the relay sees it: transactions over :class:`~kurir_server.rows.Rows`.
+
+``kurir_server.store`` is the one implementation today: a single SQLite file. Another must pass
+tests/store/conformance.py; docs/store.md says what it has to know beyond.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from kurir_server.rows import Rows
+
+T = TypeVar("T")
+
+
+class Store(Protocol):
+    """One open store. All methods belong to the thread that opened it.
+
+    *Isolation.* Transactions are serial: each sees all that was committed before it began, by
+    whichever process, and nothing else. Where two want to run at once, one waits.
+
+    *Atomicity.* If ``work`` raises, whatever it raises, nothing of it holds.
+
+    *Durability.* When ``transact`` returns, the transaction survives the end of the process and of
+    the machine.
+
+    *Once.* ``work`` is called once at most: rules count paces in memory as they go. A store whose
+    database may ask to begin anew takes a lock first, or raises ``StorageError``.
+
+    *Order.* Bytes are ordered as unsigned bytes, shorter before longer with the same beginning.
+    Methods of ``Rows`` say where an order is promised; elsewhere there is none.
+
+    *Values.* Integers are 0 to 2 ** 63 - 1, bytes and text have any content, and come back exactly;
+    ``None`` and empty bytes are two things. What does not fit raises, and is never cut.
+    """
+
+    @property
+    def relay_id(self) -> bytes:
+        """The relay whose data this is, as given when it was made."""
+
+    def transact(self, work: Callable[[Rows], T]) -> T:
+        """Run ``work`` in one transaction.
+
+        ``Rows``, and what it returns lazily, are of no use after ``work`` has returned.
+
+        :raises StorageError: not at present; nothing of it holds, and the next may succeed
+        """
+
+    def checkpoint(self) -> None:
+        """What was deleted before is gone from wherever the store keeps data, logs of its own
+        included, so far as no transaction of another process holds it up.
+
+        :raises StorageError: not at present"""
+
+    def close(self) -> None:
+        """Give back what is held. What was committed stays."""
