@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from kurir_audit.declaration import Content, Field, Group, Purpose
+from kurir_audit.declared_blobs import BLOB_ENTRIES, BLOB_REPLIES, BLOB_REQUESTS
 
 D, B, A, O = Purpose.DELIVERY, Purpose.BILLING, Purpose.ABUSE, Purpose.OPERATION  # noqa: E741
 
@@ -176,6 +177,7 @@ REQUESTS: Final = (
             Field("new", B, "Says until when.", _PASSING, _NONE),
         ),
     ),
+    *BLOB_REQUESTS,
 )
 
 REPLIES: Final = (
@@ -278,6 +280,7 @@ REPLIES: Final = (
         "that the ledger only grew",
         (_n(), _own("proof", B, "Lists hashes of its tree.")),
     ),
+    *BLOB_REPLIES,
 )
 
 ENTRIES: Final = (
@@ -390,4 +393,5 @@ ENTRIES: Final = (
             _own("data", B, "A packed Receipt or Refusal."),
         ),
     ),
+    *BLOB_ENTRIES,
 )

@@ -5,9 +5,11 @@ reply repeats. Lists go both ways, so that one frame and one commit serve many e
 
 Client to relay: beacon, create, open, delete, submit, ack, put_card, get_card, register,
 put_prekeys, get_business, prove, rate_card, settlements, invoice, checkpoint, inclusion,
-consistency.
+consistency, blob_new, blob_put, blob_status, blob_get, blob_delete.
 Relay to client: welcome, results, error, deliver, beacon_is, card_is, business_is, rate_card_is,
-settlements_are, invoice_is, checkpoint_is, inclusion_is, consistency_is.
+settlements_are, invoice_is, checkpoint_is, inclusion_is, consistency_is, blob_status_is,
+blob_chunks_are.
+Those about blobs stand in :mod:`kurir_wire.blob_frames`.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from msgspec import Meta, Struct
 
 from kurir_wire import codec
 from kurir_wire.beacons import Beacon
+from kurir_wire.blob_frames import BlobPush, BlobRequest
 from kurir_wire.cards import Badge
 from kurir_wire.entries import (
     Ack,
@@ -307,6 +310,7 @@ Request: TypeAlias = (
     | GetCheckpoint
     | GetInclusion
     | GetConsistency
+    | BlobRequest
 )
 """What a client may send."""
 
@@ -324,6 +328,7 @@ Push: TypeAlias = (
     | CheckpointIs
     | InclusionIs
     | ConsistencyIs
+    | BlobPush
 )
 """What a relay may send."""
 

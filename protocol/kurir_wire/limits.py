@@ -37,3 +37,12 @@ MAX_PROOF: Final = 64
 """Hashes in one proof about the ledger: a tree of 2 ** 63 leaves needs no more."""
 MAX_TEXT_DETAIL: Final = 300
 """Characters of an error's detail."""
+
+# Blobs
+
+CHUNK_BYTES: Final = 65_536
+"""Bytes of every chunk of a blob, the last one as well: the relay learns a size in chunks only."""
+MAX_BLOB_CHUNKS: Final = 1_024
+"""Chunks of one blob: 64 MiB, a few minutes of film."""
+CHUNKS_AT_ONCE: Final = 4
+"""Chunks in one frame, either way: 256 KiB is worth a commit, and never holds much memory."""

@@ -9,13 +9,15 @@ import os
 import secrets
 import signal
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 from kurir_server import keyfiles
+from kurir_server.blob_writer import BlobWriter, OpenBlobs, blobs_file, open_blobs
+from kurir_server.blobs import DEFAULT_ROOM, Room
 from kurir_server.clock import Clock
 from kurir_server.connection import Connection
 from kurir_server.errors import ConfigError
@@ -35,7 +37,7 @@ from kurir_server.store import AsyncStore, Store, open_async
 from kurir_server.work import Failed
 from kurir_server.writer import Writer
 from kurir_wire.ids import DAY, MINUTE
-from kurir_wire.limits import CLOCK_SKEW
+from kurir_wire.limits import CHUNK_BYTES, CLOCK_SKEW
 from kurir_wire.links import is_loopback
 
 NONCE_BYTES: Final = 32
@@ -60,6 +62,7 @@ class Config:
     behind_proxy: bool = False
     ready_file: Path | None = None
     demo_clock: Path | None = None
+    blobs: Room = DEFAULT_ROOM
 
     def check(self) -> None:
         """:raises ConfigError: clients could be reached only in a way that shows the network what
@@ -91,6 +94,9 @@ class _Session:
         self._peer.emit(output.frames, output.close)
         for job in output.jobs:
             await self._app.writer.put(job)
+        if self._app.blobs is not None:
+            for blob_job in output.blob_jobs:
+                await self._app.blobs.put(blob_job)
         while self._connection.barriers or self._connection.outstanding >= MAX_OUTSTANDING:
             self._progress.clear()
             await self._progress.wait()
@@ -112,10 +118,17 @@ class App:
     """One running relay.
 
     :param minute: the last one on disk
+    :param blobs: missing where the relay takes none
     """
 
     def __init__(
-        self, keys: RelayKeys, store: AsyncStore, clock: Clock, log: Log, minute: int
+        self,
+        keys: RelayKeys,
+        store: AsyncStore,
+        clock: Clock,
+        log: Log,
+        minute: int,
+        blobs: OpenBlobs | None = None,
     ) -> None:
         self.clock = clock
         self.sessions: dict[Connection, _Session] = {}
@@ -125,8 +138,12 @@ class App:
         self._meter = Meter(keys)
         relay = Relay(keys, self._meter)
         self._ledger = Ledger(keys)
-        self._services = Services(keys, relay, Registry(keys, relay), self._ledger, self._hub)
+        rules = blobs.rules if blobs is not None else None
+        self._services = Services(
+            keys, relay, Registry(keys, relay), self._ledger, self._hub, rules
+        )
         self.writer = Writer(store, clock, log, minute, self._flush)
+        self.blobs = BlobWriter(blobs, clock, log, self._flush) if blobs is not None else None
 
     async def connect(self, peer: Peer) -> _Session:
         """A new socket: greet it."""
@@ -166,6 +183,8 @@ class App:
 
     async def tidy(self) -> None:
         """One round of housekeeping."""
+        if self.blobs is not None:
+            self.blobs.tidy()
         step = Step()
         while not step.is_done:
             tidied = await self.writer.call(self._tidy_step(step))
@@ -204,9 +223,41 @@ async def serve(config: Config, log: Log, opener: Callable[[Path], Store] = Stor
         tls = _tls(config)
         store = await open_async(config.db, opener)
         try:
-            await _serve(config, log, keys, tls, store)
+            minute = await _minute(config, keys, store)
+            async with _blobs(config, keys) as blobs:
+                await _serve(config, log, keys, tls, store, blobs, minute)
         finally:
             await store.close()
+
+
+async def _minute(config: Config, keys: RelayKeys, store: AsyncStore) -> int:
+    """The last minute on disk.
+
+    :raises ConfigError: the database is another relay's
+    """
+    relay_id, minute = await store.run(
+        lambda opened: (opened.relay_id, opened.transact(lambda rows: rows.minute()))
+    )
+    if relay_id != keys.relay_id:
+        raise ConfigError(
+            f"{config.db} belongs to another relay than the keys in {config.keys}",
+            "give the folder that was made with this database",
+        )
+    return minute
+
+
+@contextlib.asynccontextmanager
+async def _blobs(config: Config, keys: RelayKeys) -> AsyncIterator[OpenBlobs | None]:
+    """The store of blobs, unless the operator allows none. One that holds some from before still
+    hands them out until they end."""
+    if config.blobs.quota < CHUNK_BYTES and not blobs_file(config.db).exists():
+        yield None
+        return
+    opened = await open_blobs(config.db, keys.relay_id, config.blobs)
+    try:
+        yield opened
+    finally:
+        await opened.close()
 
 
 @contextlib.contextmanager
@@ -230,20 +281,20 @@ def _only_one(db: Path) -> Iterator[None]:
 
 
 async def _serve(
-    config: Config, log: Log, keys: RelayKeys, tls: ssl.SSLContext | None, store: AsyncStore
+    config: Config,
+    log: Log,
+    keys: RelayKeys,
+    tls: ssl.SSLContext | None,
+    store: AsyncStore,
+    blobs: OpenBlobs | None,
+    minute: int,
 ) -> None:
-    relay_id, minute = await store.run(lambda opened: (opened.relay_id, opened.rows.minute()))
-    if relay_id != keys.relay_id:
-        raise ConfigError(
-            f"{config.db} belongs to another relay than the keys in {config.keys}",
-            "give the folder that was made with this database",
-        )
     clock = Clock(log, config.demo_clock)
     clock.start(minute * MINUTE)
     now = clock.moment().now
     _check_certificate(keys, now, log)
-    log(Event.STARTED, version=version("kurir"), relay=relay_id.hex(), pid=os.getpid())
-    app = App(keys, store, clock, log, minute)
+    log(Event.STARTED, version=version("kurir"), relay=keys.relay_id.hex(), pid=os.getpid())
+    app = App(keys, store, clock, log, minute, blobs)
     listener = Listener(
         app.connect,
         log.internal,
@@ -253,6 +304,9 @@ async def _serve(
     )
     stopped = _stop_signal(log)
     writing = asyncio.create_task(app.writer.run())
+    tasks = [writing]
+    if app.blobs is not None:
+        tasks.append(asyncio.create_task(app.blobs.run()))
     keeping = asyncio.create_task(app.keep_house())
     try:
         host, port = await listener.start(config.host, config.port, tls)
@@ -260,7 +314,7 @@ async def _serve(
         log(Event.READY, listen=address, tls=tls is not None)
         _write_ready(config.ready_file, address)
         await asyncio.wait(
-            (asyncio.ensure_future(stopped), writing, keeping),
+            (asyncio.ensure_future(stopped), *tasks, keeping),
             return_when=asyncio.FIRST_COMPLETED,
         )
     finally:
@@ -269,7 +323,10 @@ async def _serve(
         keeping.cancel()
         await listener.stop()
         app.writer.stop()
-        await writing
+        if app.blobs is not None:
+            app.blobs.stop()
+        for task in tasks:
+            await task
         await app.writer.checkpoint()
     if not stopped.done() and not keeping.cancelled() and (error := keeping.exception()):
         raise error

@@ -20,7 +20,9 @@ import msgspec
 from kurir_billing.tariffs import DEFAULT_TARIFF
 from kurir_server import admin, export, keyfiles
 from kurir_server.errors import RelayError
+from kurir_server.limits import BLOB_QUOTA, BLOB_RESERVE
 from kurir_server.log import Level, Log
+from kurir_server.options import DATABASE, SIZE
 from kurir_wire.errors import LinkError
 from kurir_wire.ids import BusinessId
 from kurir_wire.links import decode, encode, pin_of
@@ -63,7 +65,7 @@ def _business_id(ctx: click.Context, param: click.Parameter, value: str) -> Busi
 _ID = click.argument("business_id", metavar="ID", callback=_business_id)
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
-_DB = click.option("--db", type=_FILE, required=True, help="The relay's database.")
+_DB = click.option("--db", type=DATABASE, required=True, help="The relay's database.")
 _KEYS = click.option(
     "--keys", type=_FOLDER, help="Folder of the relay's keys.  [default: FILE.keys beside --db]"
 )
@@ -148,6 +150,18 @@ def renew(db: Path, keys: Path | None) -> None:
 @click.option("--behind-proxy", is_flag=True, help="A proxy in front does TLS.")
 @click.option("--ready-file", type=_FILE, help="Holds HOST:PORT while the relay accepts.")
 @click.option("--demo-clock", type=_FILE, help="Seconds to add to the time; for demos and tests.")
+@click.option(
+    "--blob-quota",
+    type=SIZE,
+    default=BLOB_QUOTA,
+    help="Room for attachments in all, such as 500MiB; 0 takes none.  [default: 10GiB]",
+)
+@click.option(
+    "--blob-reserve",
+    type=SIZE,
+    default=BLOB_RESERVE,
+    help="Room on the disk that attachments leave free.  [default: 1GiB]",
+)
 @click.option("--log-file", type=_FILE, help="Append the log here.  [default: standard error]")
 @click.option(
     "--log-level",
@@ -165,12 +179,15 @@ def serve(
     behind_proxy: bool,
     ready_file: Path | None,
     demo_clock: Path | None,
+    blob_quota: int,
+    blob_reserve: int,
     log_file: Path | None,
     log_level: str,
 ) -> None:
     """Run the relay until SIGTERM or SIGINT."""
     # Here, as it loads the WebSocket library, which the other commands do not need.
     from kurir_server import app
+    from kurir_server.blobs import Room
 
     host, port = _listen(listen)
     config = app.Config(
@@ -183,6 +200,7 @@ def serve(
         behind_proxy,
         ready_file,
         demo_clock,
+        Room(blob_quota, blob_reserve),
     )
     app.run(config, Log(_log_stream(log_file), Level[log_level.upper()]))
 

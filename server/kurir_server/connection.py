@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from kurir_server.blobs import Work
 from kurir_server.delivery import Deliveries, Wanted
 from kurir_server.limits import (
     MAX_BAD_FRAMES,
@@ -19,9 +20,10 @@ from kurir_server.questions import NOT_PROVED, RATES, Question, answer
 from kurir_server.relay import NOT_AUTHORISED, Batch, Opened, Submitted
 from kurir_server.rows import Moment, Rows
 from kurir_server.services import Services
-from kurir_server.work import UNAVAILABLE, Failed, Job, Output
+from kurir_server.work import UNAVAILABLE, BlobJob, Failed, Job, Output
 from kurir_wire import codes
 from kurir_wire.beacons import Beacon
+from kurir_wire.blob_frames import BlobDelete, BlobGet, BlobNew, BlobPut, BlobRequest, BlobStatus
 from kurir_wire.codec import decode
 from kurir_wire.entries import Opening, Result
 from kurir_wire.errors import MalformedError, TooLargeError, UnknownFrameError
@@ -49,6 +51,7 @@ from kurir_wire.limits import MAX_TEXT_DETAIL, PROTOCOL_VERSION
 
 POLICY: Final = 1008
 """The WebSocket close code for a client that keeps breaking the protocol."""
+NO_BLOBS: Final = Result(codes.UNSUPPORTED, "this relay takes no blobs")
 TOO_MANY_OPEN: Final = Result(
     codes.TOO_MANY, f"one connection reads {MAX_OPEN_MAILBOXES} mailboxes"
 )
@@ -161,6 +164,8 @@ class Connection:
                 self._command(
                     n, 1, lambda rows, moment: [registry.put_prekeys(rows, business_id, ec, kem)]
                 )
+            case BlobNew() | BlobPut() | BlobStatus() | BlobGet() | BlobDelete():
+                self._blob(request, moment)
             case _:
                 self._ask(request, moment)
 
@@ -274,6 +279,28 @@ class Connection:
         self._run(
             lambda rows, moment: registry.prove(rows, moment, nonce, request), done, barrier=True
         )
+
+    def _blob(self, request: BlobRequest, moment: Moment) -> None:
+        """One at a time, so that a connection holds no more chunks in memory than one frame."""
+        blobs = self._services.blobs
+        if blobs is None:
+            self._error(request.n, NO_BLOBS)
+            return
+        work = blobs.answer(request, self._network, moment)
+        if not isinstance(work, Work):
+            self._send(work)
+            return
+
+        def done(outcome: Push | Failed) -> None:
+            self.outstanding -= 1
+            self.barriers -= 1
+            if not self._is_closed:
+                self._send(work.failed if isinstance(outcome, Failed) else outcome)
+                self._services.hub.touched.add(self)
+
+        self.outstanding += 1
+        self.barriers += 1
+        self._output.blob_jobs.append(BlobJob(work.run, done, work.weight))
 
     def _fetch(self, wanted: Wanted) -> Job:
         relay = self._services.relay

@@ -26,6 +26,9 @@ class Event(Enum):
     CLOCK_BEHIND = "clock-behind"
     DISK_FAILED = "disk-failed"
     DISK_RECOVERED = "disk-recovered"
+    BLOBS_FAILED = "blobs-failed"
+    BLOBS_RECOVERED = "blobs-recovered"
+    BLOBS_DAMAGED = "blobs-damaged"
     CERTIFICATE_ENDS = "certificate-ends"
     CONNECTIONS_FULL = "connections-full"
     INTERNAL_ERROR = "internal-error"
@@ -57,6 +60,9 @@ FIELDS: Final = {
     Event.CLOCK_BEHIND: Shape(Level.WARNING, ("seconds",)),
     Event.DISK_FAILED: Shape(Level.ERROR, ("error",)),
     Event.DISK_RECOVERED: Shape(Level.INFO, ()),
+    Event.BLOBS_FAILED: Shape(Level.ERROR, ("error",)),
+    Event.BLOBS_RECOVERED: Shape(Level.INFO, ()),
+    Event.BLOBS_DAMAGED: Shape(Level.ERROR, ("chunks",)),
     Event.CERTIFICATE_ENDS: Shape(Level.WARNING, ("days",)),
     Event.CONNECTIONS_FULL: Shape(Level.WARNING, ("connections",)),
     Event.INTERNAL_ERROR: Shape(Level.ERROR, ("place", "kind")),

@@ -11,6 +11,9 @@ from typing import TypeVar
 from kurir_billing.charge import Line
 from kurir_billing.grant import Grant
 from kurir_server import admin, keyfiles
+from kurir_server.blob_rows import BlobRows, BlobStore
+from kurir_server.blob_writer import blobs_file
+from kurir_server.blobs import Blobs, Room
 from kurir_server.connection import Connection
 from kurir_server.housekeeping import Step, tidy
 from kurir_server.hub import Hub
@@ -22,7 +25,8 @@ from kurir_server.relay import Batch, Relay
 from kurir_server.rows import Moment, Rows
 from kurir_server.services import Services
 from kurir_server.store import Store
-from kurir_server.work import Failed, Output
+from kurir_server.store.blobs import SqlBlobStore
+from kurir_server.work import BlobJob, Failed, Output
 from kurir_wire.beacons import Beacon
 from kurir_wire.entries import Ack, Delivery, Result, Submission
 from kurir_wire.frames import Push, Register, Request, decode_push, encode
@@ -32,16 +36,21 @@ from tests.server.helpers import Box, Shop, Signed
 T = TypeVar("T")
 START = 1_800_000_000
 """A Friday in 2027, on a whole minute."""
+ROOM = Room(quota=1 << 30, reserve=0)
 
 
 @dataclass
 class Rig:
-    """``now`` and ``tick`` are set by the test."""
+    """``now``, ``tick`` and ``room`` are set by the test; ``free`` is the disk's room for blobs."""
 
     keys: RelayKeys
     store: Store
     now: int = START
     tick: float = 0.0
+    room: Room = ROOM
+    free: int = 1 << 40
+    takes_blobs: bool = True
+    blob_store: BlobStore | None = None
 
     def __post_init__(self) -> None:
         self.nonce = bytes(range(32))
@@ -54,6 +63,7 @@ class Rig:
         self.registry = Registry(self.keys, self.relay)
         self.ledger = Ledger(self.keys)
         self.hub = Hub()
+        self.blobs = Blobs(self.keys.relay_id, self.room, lambda: self.free)
 
     @property
     def moment(self) -> Moment:
@@ -65,6 +75,13 @@ class Rig:
 
     def run(self, work: Callable[[Rows], T]) -> T:
         return self.store.transact(work)
+
+    def run_blobs(self, work: Callable[[BlobRows], T]) -> T:
+        assert self.blob_store is not None
+        return self.blob_store.transact(work)
+
+    def do_blobs(self, job: BlobJob) -> None:
+        job.done(self.run_blobs(lambda rows: job.run(rows, self.moment)))
 
     def make(self, box: Box) -> int:
         """:returns: its row"""
@@ -149,7 +166,14 @@ class Rig:
         return int(found[0])
 
     def connection(self, network: bytes = b"net") -> Talk:
-        services = Services(self.keys, self.relay, self.registry, self.ledger, self.hub)
+        services = Services(
+            self.keys,
+            self.relay,
+            self.registry,
+            self.ledger,
+            self.hub,
+            self.blobs if self.takes_blobs else None,
+        )
         return Talk(self, Connection(services, self.nonce, network))
 
 
@@ -175,8 +199,13 @@ class Talk:
         while True:
             self.output = self.connection.take()
             frames += [decode_push(frame) for frame in self.output.frames]
-            if not self.output.jobs:
+            if not (self.output.jobs or self.output.blob_jobs):
                 return frames
+            for blob_job in self.output.blob_jobs:
+                if self.is_failing:
+                    blob_job.done(Failed())
+                else:
+                    self.rig.do_blobs(blob_job)
             for job in self.output.jobs:
                 if self.is_failing:
                     job.done(Failed())
@@ -190,7 +219,11 @@ def rig_in(folder: Path) -> Iterator[Rig]:
     db = folder / "rig.db"
     keys = admin.init(db, keyfiles.default_folder(db), START)
     store = Store.open(db)
+    blob_store = SqlBlobStore.open(blobs_file(db), keys.relay_id)
+    rig = Rig(keys, store, blob_store=blob_store)
     try:
-        yield Rig(keys, store)
+        yield rig
     finally:
         store.close()
+        # A test may have opened it anew.
+        (rig.blob_store or blob_store).close()
