@@ -33,7 +33,8 @@ from kurir_server.registry import Registry
 from kurir_server.relay import Relay
 from kurir_server.rows import Moment, Rows
 from kurir_server.services import Services
-from kurir_server.store import AsyncStore, Store, open_async
+from kurir_server.storage import AsyncStore
+from kurir_server.store import Store, open_async
 from kurir_server.work import Failed
 from kurir_server.writer import Writer
 from kurir_wire.ids import DAY, MINUTE
@@ -236,7 +237,7 @@ async def _minute(config: Config, keys: RelayKeys, store: AsyncStore) -> int:
     :raises ConfigError: the database is another relay's
     """
     relay_id, minute = await store.run(
-        lambda opened: (opened.relay_id, opened.transact(lambda rows: rows.minute()))
+        lambda opened: (opened.relay_id, opened.read(lambda rows: rows.minute()))
     )
     if relay_id != keys.relay_id:
         raise ConfigError(

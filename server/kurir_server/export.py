@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from kurir_billing.leaf import Leaf, open_leaf
@@ -12,6 +13,7 @@ from kurir_billing.ledger import entry_hash
 from kurir_billing.ledger_file import Closed, Part, PriceList, write_part
 from kurir_server.errors import ConfigError, DatabaseError
 from kurir_server.rows import Rows
+from kurir_server.storage import Store
 from kurir_server.tiles import Tiles
 from kurir_server.writer import offline
 from kurir_wire.ids import Hash, RelayId
@@ -28,7 +30,7 @@ class Exported:
 
 def export_ledger(db: Path, cert: RelayCert, target: Path) -> Exported:
     """Write the ledger of a database, also while its relay runs: what is in the tree never changes,
-    so that no lock is taken.
+    so that it can be read day by day.
 
     :raises ConfigError: the file exists or cannot be written, or the keys are of another relay
     :raises DatabaseError: a leaf of the tree is missing
@@ -47,7 +49,7 @@ def export_ledger(db: Path, cert: RelayCert, target: Path) -> Exported:
             partial.unlink(missing_ok=True)
             fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(fd, "wb") as file:
-                for part in _parts(store.rows, cert):
+                for part in _parts(store, cert):
                     leaves += isinstance(part, Leaf)
                     checkpoints += isinstance(part, Closed)
                     file.write(write_part(part))
@@ -61,24 +63,32 @@ def export_ledger(db: Path, cert: RelayCert, target: Path) -> Exported:
     return Exported(leaves, checkpoints)
 
 
-def _parts(rows: Rows, cert: RelayCert) -> Iterator[Part]:
+def _parts(store: Store, cert: RelayCert) -> Iterator[Part]:
     yield cert
-    for stored in rows.rate_cards():
+    for stored in store.read(lambda rows: rows.rate_cards()):
         yield PriceList(stored.card)
     first = 0
-    for checkpoint in rows.checkpoints():
-        tiles = Tiles(rows)
-        found = _leaves_of(rows, checkpoint.day, cert.relay_id)
-        for index in range(first, checkpoint.size):
-            leaf = found.get(tiles.node(0, index))
-            if leaf is None:
-                raise DatabaseError(
-                    f"leaf {index} of the ledger is missing in the database",
-                    "restore it from a backup: its hash is in signed checkpoints",
-                )
-            yield open_leaf(leaf)
+    for checkpoint in store.read(lambda rows: rows.checkpoints()):
+        span = range(first, checkpoint.size)
+        yield from store.read(partial(_closed, checkpoint.day, span, cert.relay_id))
         yield Closed(checkpoint.day, checkpoint.note)
         first = checkpoint.size
+
+
+def _closed(day: int, span: range, relay_id: RelayId, rows: Rows) -> list[Leaf]:
+    """What one checkpoint added to the tree, in its order."""
+    tiles = Tiles(rows)
+    found = _leaves_of(rows, day, relay_id)
+    leaves: list[Leaf] = []
+    for index in span:
+        leaf = found.get(tiles.node(0, index))
+        if leaf is None:
+            raise DatabaseError(
+                f"leaf {index} of the ledger is missing in the database",
+                "restore it from a backup: its hash is in signed checkpoints",
+            )
+        leaves.append(open_leaf(leaf))
+    return leaves
 
 
 def _leaves_of(rows: Rows, day: int, relay_id: RelayId) -> dict[Hash, bytes]:

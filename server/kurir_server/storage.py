@@ -6,7 +6,7 @@ tests/store/conformance.py; docs/store.md says what it has to know beyond.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from kurir_server.rows import Rows
@@ -47,6 +47,13 @@ class Store(Protocol):
         :raises StorageError: not at present; nothing of it holds, and the next may succeed
         """
 
+    def read(self, work: Callable[[Rows], T]) -> T:
+        """Run ``work``, which only reads, on one state of the data, all of it committed. Neither
+        waits for a transaction nor holds one up. What it writes nonetheless does not hold.
+
+        :raises StorageError: not at present
+        """
+
     def checkpoint(self) -> None:
         """What was deleted before is gone from wherever the store keeps data, logs of its own
         included, so far as no transaction of another process holds it up.
@@ -55,3 +62,13 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Give back what is held. What was committed stays."""
+
+
+class AsyncStore(Protocol):
+    """A store in a thread of its own."""
+
+    def run(self, work: Callable[[Store], T]) -> Awaitable[T]:
+        """Run ``work`` in that thread; one after the other, in the order of calls."""
+
+    def close(self) -> Awaitable[None]:
+        """Close the store and end its thread."""

@@ -18,7 +18,8 @@ from kurir_server.errors import StorageError
 from kurir_server.limits import MAX_BATCH, MAX_BATCH_BYTES, MAX_QUEUE, MAX_QUEUE_BYTES
 from kurir_server.log import Event, Log
 from kurir_server.rows import Moment, Rows
-from kurir_server.store import AsyncStore, Store
+from kurir_server.storage import AsyncStore, Store
+from kurir_server.store import Store as SqliteStore
 from kurir_server.work import Failed, Job
 from kurir_wire.ids import MINUTE
 
@@ -104,7 +105,7 @@ class Writer:
     async def checkpoint(self) -> None:
         """Empty the write-ahead log, so that deleted data is gone from it as well."""
         try:
-            await self._store.run(Store.checkpoint)
+            await self._store.run(lambda store: store.checkpoint())
         except StorageError as error:
             self._failed(error)
 
@@ -163,9 +164,9 @@ class Writer:
 def offline(path: Path) -> Iterator[Store]:
     """An open database for the command line, beside a running relay if there is one.
 
-    :raises DatabaseError: as :meth:`Store.open`
+    :raises DatabaseError: it cannot be opened
     """
-    store = Store.open(path)
+    store = SqliteStore.open(path)
     try:
         yield store
     finally:
@@ -175,6 +176,6 @@ def offline(path: Path) -> Iterator[Store]:
 def create_database(path: Path, relay_id: bytes) -> None:
     """Make a new, empty database.
 
-    :raises DatabaseError: as :meth:`Store.create`
+    :raises DatabaseError: it exists, or cannot be made
     """
-    Store.create(path, relay_id).close()
+    SqliteStore.create(path, relay_id).close()

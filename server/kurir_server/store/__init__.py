@@ -132,6 +132,20 @@ class Store:
             self.rollback()
         return result
 
+    def read(self, work: Callable[[SqlRows], T]) -> T:
+        """Run ``work``, which only reads, on one state of the data.
+
+        :raises StorageError: not at present
+        """
+        try:
+            # Deferred: it takes a snapshot at its first read, and no lock.
+            self._execute("BEGIN")
+            return work(self.rows)
+        except sqlite3.Error as error:
+            raise StorageError(_name(error)) from error
+        finally:
+            self.rollback()
+
     def begin(self) -> None:
         """:raises StorageError: not at present"""
         self._execute("BEGIN IMMEDIATE")
