@@ -22,7 +22,7 @@ from kurir_server import admin, export, keyfiles
 from kurir_server.errors import RelayError
 from kurir_server.limits import BLOB_QUOTA, BLOB_RESERVE
 from kurir_server.log import Level, Log
-from kurir_server.options import DATABASE, SIZE
+from kurir_server.option_types import DATABASE, SIZE
 from kurir_wire.errors import LinkError
 from kurir_wire.ids import BusinessId
 from kurir_wire.links import decode, encode, pin_of
