@@ -13,7 +13,7 @@ import pytest
 from kurir_billing.grant import Grant
 from kurir_server import meter as meter_module
 from kurir_server import shares as shares_module
-from kurir_server import store as store_module
+from kurir_server import storage
 from kurir_server.limits import (
     CREATE_RATE,
     MAX_BYTES_MAILBOX,
@@ -190,7 +190,7 @@ def test_what_is_deleted_makes_room(rig: Rig) -> None:
     ],
 )
 def test_the_reserve(free: int, total: int, is_enough: bool) -> None:
-    assert store_module.Room(free, total).is_enough is is_enough
+    assert storage.Room(free, total).is_enough is is_enough
 
 
 async def test_a_relay_whose_disk_fills_up_goes_on_for_readers(
@@ -202,8 +202,8 @@ async def test_a_relay_whose_disk_fills_up_goes_on_for_readers(
         assert await client.create(box) == ["ok"]
         assert await client.submit(box.write()) == [None]
         with monkeypatch.context() as patch:
-            patch.setattr(store_module, "MAX_RESERVE", 2**62)
-            patch.setattr(store_module, "RESERVE_PART", 1)
+            patch.setattr(storage, "MAX_RESERVE", 2**62)
+            patch.setattr(storage, "RESERVE_PART", 1)
             await app.look_at_disk()
             await app.look_at_disk()
             (refused,) = await client.submit(box.write())
