@@ -126,7 +126,6 @@ class BlobWriter:
 
     def tidy(self) -> None:
         """Begin a round of housekeeping, unless one goes on."""
-        self._blobs.rules.forget(self._clock.moment().tick)
         self._is_tidy = False
         self._wake.set()
 

@@ -1,7 +1,7 @@
 """Blobs: the rules of making, filling, reading and deleting them, and of who may take how much.
 
-Pure: :meth:`Blobs.answer` says what to do for a request, and what it hands back runs in the thread
-of blobs inside a transaction. Nothing here knows a mailbox, a business or a connection; of a
+Pure: :meth:`Blobs.work` says what to do for a request, which runs in the thread of blobs inside a
+transaction. Nothing here knows a mailbox, a business or a connection; of a
 network only an opaque name, for rates in memory.
 """
 
@@ -17,12 +17,10 @@ from kurir_server.limits import (
     BLOB_RESERVE,
     BLOB_SPACE_RATE,
     BLOB_TIDY_CHUNKS,
-    BLOB_TRAFFIC_RATE,
     BLOB_UPLOAD_HOURS,
     MAX_BUCKETS,
     TIDY_SECONDS,
 )
-from kurir_server.pace import too_fast
 from kurir_server.rates import Buckets
 from kurir_server.rows import Moment
 from kurir_server.work import UNAVAILABLE
@@ -89,25 +87,16 @@ class Blobs:
         self._relay_id = relay_id
         self._room = room
         self._free_bytes = free_bytes
-        self._traffic: Buckets[bytes] = Buckets(BLOB_TRAFFIC_RATE, MAX_BUCKETS)
         self._space: Buckets[bytes] = Buckets(BLOB_SPACE_RATE, MAX_BUCKETS)
-        """Used in the thread of blobs only; traffic in the event loop only."""
+        """Used in the thread of blobs only, unlike the paces of connections."""
 
-    def answer(self, request: BlobRequest, network: bytes, moment: Moment) -> Work | Answer:
-        """What to do for a request, or its answer if there is nothing to do."""
-        n, count, moved = request.n, _results_of(request), _moved_by(request)
-        slow = self._traffic.take(network, moment.tick, max(1, moved))
-        if slow is not None:
-            return _refusal(n, too_fast(slow), count)
+    def work(self, request: BlobRequest, network: bytes) -> Work:
+        """What to do for a request of a network."""
         return Work(
             self._run(request, network),
-            _refusal(n, UNAVAILABLE, count),
-            moved * CHUNK_BYTES,
+            refused(request, UNAVAILABLE),
+            _moved_by(request) * CHUNK_BYTES,
         )
-
-    def forget(self, now: float) -> None:
-        """Forget the rates of traffic that have recovered."""
-        self._traffic.prune(now)
 
     def sweep(self, rows: BlobRows, moment: Moment) -> bool:
         """One step of housekeeping: remove what has come to its end.
@@ -273,5 +262,12 @@ def _moved_by(request: BlobRequest) -> int:
             return 0
 
 
-def _refusal(n: int, result: Result, count: int | None) -> Answer:
-    return Error(n, result) if count is None else Results(n, [result] * count)
+def refused(request: BlobRequest, result: Result) -> Answer:
+    """The answer to a request of which nothing was done."""
+    count = _results_of(request)
+    return Error(request.n, result) if count is None else Results(request.n, [result] * count)
+
+
+def counts_for(request: BlobRequest) -> int:
+    """How much of a pace a request takes: the chunks that it moves, and one at least."""
+    return max(1, _moved_by(request))

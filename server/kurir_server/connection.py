@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from kurir_server.blobs import Work
+from kurir_server.blobs import counts_for, refused
 from kurir_server.delivery import Deliveries, Wanted
 from kurir_server.desk import Desk, parts_of
 from kurir_server.limits import (
@@ -336,11 +336,11 @@ class Connection:
         if blobs is None:
             self._desk.error(request.n, NO_BLOBS)
             return
-        work = blobs.answer(request, self._pace.network, moment)
-        if isinstance(work, Work):
-            self._desk.run_blobs(work)
-        else:
-            self._desk.answer(work)
+        slow = self._pace.all_or_none(moment, ((Deed.CHUNK, 1),), counts_for(request))
+        if slow is not None:
+            self._desk.answer(refused(request, too_fast(slow)))
+            return
+        self._desk.run_blobs(blobs.work(request, self._pace.network))
 
     def _fetch(self, wanted: Wanted) -> Job:
         relay = self._services.relay

@@ -27,6 +27,7 @@ from kurir_server.pace import LIMITS, Deed, Limit, Networks, Pace
 from kurir_server.rates import Rate
 from kurir_server.rows import Moment
 from kurir_wire import codes
+from kurir_wire.blob_frames import BlobStatus
 from kurir_wire.entries import Ack, Result, Submission
 from kurir_wire.frames import (
     Acks,
@@ -44,10 +45,12 @@ from kurir_wire.frames import (
     Register,
     Request,
     Results,
+    SendReport,
     Submit,
 )
 from kurir_wire.ids import DAY, HOUR
-from tests.server.helpers import Box, Shop, receipt_of
+from kurir_wire.limits import REPORT_SIZES
+from tests.server.helpers import Box, Shop, body, receipt_of
 from tests.server.rig import START, Rig, Talk
 from tests.server.sockets import client_of, relay_inside
 from tests.server.test_requests import code_of, codes_of, one_of_each, proved, result_of
@@ -343,6 +346,8 @@ PACED: dict[Deed, tuple[Make, int]] = {
     Deed.LOOK_UP: (lambda rig, box, shop: GetBusiness(1, shop.id), 1),
     Deed.FETCH_CARD: (lambda rig, box, shop: GetCard(1, box.id, box.token or b""), 1),
     Deed.LEDGER: (lambda rig, box, shop: GetCheckpoint(1), 1),
+    Deed.REPORT: (lambda rig, box, shop: SendReport(1, body(REPORT_SIZES[0])), 1),
+    Deed.CHUNK: (lambda rig, box, shop: BlobStatus(1, bytes(32), bytes(32)), 1),
 }
 
 
