@@ -18,6 +18,8 @@ from kurir_billing.tariffs import TARIFFS
 from kurir_server import admin, cli_operation, export, keyfiles, tickets
 from kurir_server.cli_common import (
     BEHIND_PROXY,
+    BLOB_QUOTA,
+    BLOB_RESERVE,
     BUSINESS,
     DB,
     FILE,
@@ -123,6 +125,8 @@ def renew(db: Path, keys: Path | None) -> None:
     help="Serve /metrics, /healthz and /readyz on 127.0.0.1.",
 )
 @click.option("--demo-clock", type=FILE, help="Seconds to add to the time; for demos and tests.")
+@BLOB_QUOTA
+@BLOB_RESERVE
 @click.option("--log-file", type=FILE, help="Append the log here.  [default: standard error]")
 @click.option(
     "--log-level",
@@ -141,6 +145,8 @@ def serve(
     ready_file: Path | None,
     metrics: int | None,
     demo_clock: Path | None,
+    blob_quota: int,
+    blob_reserve: int,
     log_file: Path | None,
     log_level: str,
 ) -> None:
@@ -150,6 +156,7 @@ def serve(
     """
     # Here, as it loads the WebSocket library, which the other commands do not need.
     from kurir_server import app
+    from kurir_server.blobs import Room
 
     config = Config(
         db,
@@ -161,6 +168,7 @@ def serve(
         ready_file,
         demo_clock,
         metrics,
+        Room(blob_quota, blob_reserve),
     )
     log = Log(level=Level[log_level.upper()], path=log_file)
     try:

@@ -17,8 +17,9 @@ from kurir_billing.ledger import Checkpoint, entry_hash, open_checkpoint
 from kurir_billing.ledger_file import MAX_LINE, Closed, Part, read_part
 from kurir_server.errors import ConfigError
 from kurir_server.keys import RelayKeys
+from kurir_server.ledger_rows import StoredCheckpoint
 from kurir_server.limits import SETTLE_DAYS
-from kurir_server.rows import Rows, StoredCheckpoint
+from kurir_server.rows import Rows
 from kurir_server.tiles import Tiles
 from kurir_wire.ids import DAY, HOUR, EnvelopeId, Hash
 from kurir_wire.merkle import root
