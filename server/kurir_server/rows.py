@@ -10,13 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-<<<<<<< HEAD
 from kurir_server.ledger_rows import LedgerRows
 from kurir_wire.ids import BusinessId, EnvelopeId, Hash, MailboxId, RelayId
-=======
-from kurir_server.ledger_rows import LedgerRows
-from kurir_wire.ids import BusinessId, EnvelopeId, Hash, MailboxId
->>>>>>> merged-blobs
 
 
 @dataclass(frozen=True, slots=True)
