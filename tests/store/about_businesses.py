@@ -200,6 +200,38 @@ class AboutBusinesses:
             versions.append(found.version if found else None)
         assert versions == [None, 1, 1, 3, 3, 3, 4]
 
+    @covers("party", "put_party", "drop_business")
+    def test_parties(self, stage: Stage) -> None:
+        assert stage.run(lambda rows: rows.party(shop(1))) is None
+        for number, body in ((1, b"one"), (2, b"two"), (1, b"one, moved")):
+            stage.run(lambda rows, n=number, body=body: rows.put_party(shop(n), body))  # type: ignore[misc]
+        assert stage.run(lambda rows: rows.party(shop(1))) == b"one, moved"
+        stage.run(lambda rows: rows.drop_business(shop(1)))
+        assert stage.run(lambda rows: rows.party(shop(1))) is None
+        assert stage.run(lambda rows: rows.party(shop(2))) == b"two"
+
+    @covers("last_invoice", "add_invoice", "drop_business")
+    def test_the_last_revision_of_an_invoice(self, stage: Stage) -> None:
+        assert stage.run(lambda rows: rows.last_invoice(shop(1), 202701)) is None
+        for number, month, revision in (
+            (1, 202701, 2),
+            (1, 202701, 10),
+            (1, 202702, 1),
+            (2, 202701, 30),
+        ):
+            head = b"%d %d %d" % (number, month, revision)
+            stage.run(
+                lambda rows, n=number, m=month, r=revision, head=head: rows.add_invoice(  # type: ignore[misc]
+                    shop(n), m, r, head
+                )
+            )
+        assert stage.run(lambda rows: rows.last_invoice(shop(1), 202701)) == b"1 202701 10"
+        assert stage.run(lambda rows: rows.last_invoice(shop(1), 202702)) == b"1 202702 1"
+        stage.refused(lambda rows: rows.add_invoice(shop(1), 202701, 10, b"another"))
+        stage.run(lambda rows: rows.drop_business(shop(1)))
+        assert stage.run(lambda rows: rows.last_invoice(shop(1), 202701)) is None
+        assert stage.run(lambda rows: rows.last_invoice(shop(2), 202701)) == b"2 202701 30"
+
     @covers("add_rate_card", "put_business")
     def test_numbers_and_bytes_come_back_as_they_were(self, stage: Stage) -> None:
         for index, number in enumerate(NUMBERS):

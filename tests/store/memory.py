@@ -31,7 +31,7 @@ from kurir_server.rows import (
     Waiting,
 )
 from kurir_server.storage import Room
-from kurir_wire.ids import BusinessId, EnvelopeId, Hash, MailboxId
+from kurir_wire.ids import BusinessId, EnvelopeId, Hash, MailboxId, RelayId
 
 T = TypeVar("T")
 KeyT = TypeVar("KeyT")
@@ -72,6 +72,8 @@ class State:
     tiles: dict[tuple[int, int], bytes] = field(default_factory=dict)
     checkpoints: dict[int, StoredCheckpoint] = field(default_factory=dict)
     rate_cards: dict[int, StoredRateCard] = field(default_factory=dict)
+    parties: dict[bytes, bytes] = field(default_factory=dict)
+    invoices: dict[tuple[BusinessId, int, int], bytes] = field(default_factory=dict)
 
 
 @dataclass
@@ -335,6 +337,9 @@ class MemoryRows:
     def drop_business(self, business_id: BusinessId) -> None:
         self.drop_prekeys(business_id)
         self._state.businesses.pop(business_id, None)
+        self._state.parties.pop(business_id, None)
+        for key in [key for key in self._state.invoices if key[0] == business_id]:
+            del self._state.invoices[key]
 
     def prekey(self, business_id: BusinessId, kind: PreKeyKind, key_id: int) -> bytes | None:
         return self._state.prekeys.get((business_id, kind, key_id))
@@ -534,6 +539,21 @@ class MemoryRows:
         if self.rate_card(card.hash) is not None:
             raise StorageError("it is there already")
         _add(self._state.rate_cards, card.version, card)
+
+    # Invoices
+
+    def party(self, party_id: BusinessId | RelayId) -> bytes | None:
+        return self._state.parties.get(party_id)
+
+    def put_party(self, party_id: BusinessId | RelayId, party: bytes) -> None:
+        self._state.parties[party_id] = party
+
+    def last_invoice(self, business_id: BusinessId, month: int) -> bytes | None:
+        mine = [key for key in self._state.invoices if key[:2] == (business_id, month)]
+        return self._state.invoices[max(mine)] if mine else None
+
+    def add_invoice(self, business_id: BusinessId, month: int, revision: int, head: bytes) -> None:
+        _add(self._state.invoices, (business_id, month, revision), head)
 
     # Housekeeping
 
