@@ -7,7 +7,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kurir_billing.adjust import Adjust, check_adjust, open_adjust
-from kurir_billing.charge import Line
 from kurir_billing.errors import BillingError, EvidenceError, InvoiceError
 from kurir_billing.leaf import Leaf, open_leaf
 from kurir_billing.ratecard import RateCard, open_rate_card
@@ -19,7 +18,6 @@ from kurir_client.schema import OwnAdjust
 from kurir_crypto.errors import CryptoError
 from kurir_crypto.sealing import EnvelopeKeyPair, open_copy
 from kurir_wire import frames
-from kurir_wire.codec import unpack
 from kurir_wire.entries import Adjusted
 from kurir_wire.errors import WireError
 from kurir_wire.ids import NO_HASH, Hash
@@ -131,7 +129,7 @@ def _open(profile: Profile, name: Hash, sealed: bytes) -> bytes | None:
 def _check(profile: Profile, cert: RelayCert, cards: dict[Hash, RateCard], ruling: Ruling) -> None:
     leaf, relay_id = ruling.leaf, profile.relay_id
     own = profile.store.charge(leaf.charge_hash(relay_id))
-    if own is None or unpack(own.line, Line) != leaf.line:
+    if own is None:
         raise EvidenceError("is of a charge that this business never signed")
     if own.settled_day is not None and own.settled_day != leaf.settled_day:
         raise EvidenceError("is of a charge that settled on another day")

@@ -36,10 +36,9 @@ class ReportRows(Database):
         self._run("DELETE FROM reportable WHERE day < ?", day - REPORT_DAYS)
 
     def keep_adjustment(self, adjustment: OwnAdjust) -> None:
-        """A charge of ours was re-rated; a report that was opened before stays."""
-        self._run("DELETE FROM adjustment WHERE hash = ? AND report IS NULL", adjustment.hash)
-        if self.adjustment(adjustment.hash) is None:
-            self._insert(adjustment)
+        """A charge of ours was re-rated; in place of what was kept of it before."""
+        self._run("DELETE FROM adjustment WHERE hash = ?", adjustment.hash)
+        self._insert(adjustment)
 
     def adjustment(self, name: bytes) -> OwnAdjust | None:
         """By its hash."""

@@ -99,7 +99,7 @@ def uphold(
         same_relay(store.relay_id, keys)
         # Found and checked before the transaction, which holds up the relay.
         view = _view(store.rows, keys, key, _find(store.rows, report_id))
-        if view.complaint is None or view.leaf is None or not view.is_proved:
+        if view.complaint is None or view.leaf is None:
             raise ConfigError(f"this report is not proved: {view.fault}", "dismiss it")
         leaf, shown, relay_id = view.leaf, view.complaint.report, keys.relay_id
         card = _card_of(store.rows, leaf)

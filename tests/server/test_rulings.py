@@ -390,3 +390,18 @@ def test_two_charges_with_one_lock(rig: Rig) -> None:
         twin = data.replace(other.lock, made.lock)
         database.execute("UPDATE leaves SET leaf = ? WHERE charge = ?", (twin, charge))
     assert report(rig, made).is_proved
+
+
+def test_keys_of_another_relay(rig: Rig, tmp_path: Path) -> None:
+    """An operator of two relays mixes up their folders: nothing is judged, nothing signed."""
+    found = report(rig, settle_labelled(rig, rig.shop(tariff=TARIFF)))
+    other = keyfiles.create(tmp_path / "other", rig.now)
+    key = keyfiles.load_report_key(tmp_path / "other", other.cert)
+    db = rig.store._path
+    for work in (
+        lambda: rulings.reports(db, other, key),
+        lambda: rulings.report(db, other, key, found.id),
+        lambda: rulings.uphold(db, other, key, found.id, Category.MARKETING, rig.now),
+    ):
+        with pytest.raises(ConfigError, match="another relay than the keys"):
+            work()
