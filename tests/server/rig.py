@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -210,8 +211,13 @@ class Rig:
         return Talk(self, Connection(services, nonce or self.nonce, network))
 
     def dump(self) -> list[str]:
-        """All that the database says."""
-        return list(self.store.connection.iterdump())
+        """All that the databases say, that of blobs as well."""
+        said = list(self.store.connection.iterdump())
+        if self.blob_store is not None:
+            (_, _, db), *_ = self.store.connection.execute("PRAGMA database_list")
+            with closing(sqlite3.connect(blobs_file(Path(db)))) as blobs:
+                said += blobs.iterdump()
+        return said
 
 
 class Talk:

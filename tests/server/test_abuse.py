@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from kurir_billing.grant import Grant
-from kurir_server import meter as meter_module
+from kurir_server import evidence as evidence_module
 from kurir_server import shares as shares_module
 from kurir_server import storage
 from kurir_server.limits import (
@@ -311,15 +311,16 @@ def test_refused_charges_have_a_pace_and_accepted_ones_do_not(
 
 
 def test_checked_grants_are_bounded(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(meter_module, "GRANT_CACHE", 3)
+    monkeypatch.setattr(evidence_module, "GRANT_CACHE", 3)
+    rig.restart()
     checked: list[bytes] = []
-    real = vars(meter_module)["check_grant"]
+    real = vars(evidence_module)["check_grant"]
 
     def counting(grant: Grant, *rest: Any) -> None:
         checked.append(grant.signature)
         real(grant, *rest)
 
-    monkeypatch.setattr(meter_module, "check_grant", counting)
+    monkeypatch.setattr(evidence_module, "check_grant", counting)
     shop = rig.shop()
     customers = [rig.customer(shop) for _ in range(5)]
     grants = [box.grant(shop.id, rig.beacon) for box, _ in customers]

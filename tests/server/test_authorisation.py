@@ -14,12 +14,14 @@ import pytest
 
 from kurir_billing.leaf import open_leaf
 from kurir_wire import codes
+from kurir_wire.blob_frames import BlobDelete, BlobGet, BlobNew, BlobPut, BlobStatus, Chunk
 from kurir_wire.entries import Ack
 from kurir_wire.frames import (
     Acks,
     Create,
     Delete,
     Deliver,
+    GetAdjustments,
     GetBeacon,
     GetBusiness,
     GetCard,
@@ -29,6 +31,7 @@ from kurir_wire.frames import (
     GetInvoice,
     GetRateCard,
     GetSettlements,
+    GetTerms,
     Open,
     Prove,
     PutCard,
@@ -36,14 +39,20 @@ from kurir_wire.frames import (
     Register,
     Request,
     Results,
+    SendReport,
+    SetRefused,
     SettlementsAre,
     Submit,
     encode,
 )
 from kurir_wire.ids import NO_HASH
-from tests.server.helpers import Box, receipt_of
+from kurir_wire.limits import CHUNK_BYTES, REPORT_SIZES
+from tests.server.blob_client import Attachment
+from tests.server.helpers import Box, body, receipt_of
 from tests.server.rig import Rig, Talk, rig_in
+from tests.server.wrong_blobs import BLOB_TABLE
 from tests.server.wrong_ways import (
+    NO_MARKETING,
     OPEN_TO_ALL,
     OTHER_NONCE,
     TABLE,
@@ -53,6 +62,7 @@ from tests.server.wrong_ways import (
     wrong_proofs,
 )
 
+EVERY = TABLE | BLOB_TABLE
 FEWEST = 4
 """Wrong ways of each: nobody gets by with an empty list."""
 
@@ -64,15 +74,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def test_every_request_has_its_entries() -> None:
-    assert set(TABLE) | set(OPEN_TO_ALL) == set(get_args(Request))
-    assert not set(TABLE) & set(OPEN_TO_ALL)
+    assert set(EVERY) | set(OPEN_TO_ALL) == set(get_args(Request))
+    assert not set(EVERY) & set(OPEN_TO_ALL)
 
 
-@pytest.mark.parametrize("kind", TABLE, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
 def test_wrong_ways_are_refused_and_change_nothing(world: World, kind: type) -> None:
     rig = world.rig
     count = 0
-    for wrong in TABLE[kind](world):
+    for wrong in EVERY[kind](world):
         before, reading = rig.dump(), rig.hub.read_rows()
         assert isinstance(wrong.request, kind), wrong.name
         assert code_of(wrong.talk.send(wrong.request)) == wrong.code, wrong.name
@@ -96,10 +106,13 @@ def test_wrong_proofs_give_no_rights(world: World) -> None:
             Delete(8, [world.box.id]),
             Acks(8, [Ack(world.box.id, world.waiting.envelope_id)]),
             PutCard(8, world.box.id, b"x"),
+            SetRefused(8, world.box.id, NO_MARKETING),
             PutPreKeys(8, [world.shop.ec(1)], []),
             GetSettlements(8, world.day, NO_HASH),
             GetInvoice(8, 202701),
             GetInclusion(8, 1, world.day, [world.settled]),
+            GetTerms(8),
+            GetAdjustments(8, 202701, NO_HASH),
         ):
             assert code_of(talk.send(request)) == codes.NOT_AUTHORISED, wrong.name
         assert world.rig.dump() == before
@@ -160,11 +173,26 @@ RIGHT: dict[type, Right] = {
     GetCheckpoint: lambda w: (w.talk(), GetCheckpoint(7)),
     GetConsistency: lambda w: (w.talk(), GetConsistency(7, 1, 1)),
     GetBusiness: lambda w: (w.talk(), GetBusiness(7, w.shop.id)),
+    GetTerms: lambda w: (w.talk(proved=w.shop), GetTerms(7)),
+    GetAdjustments: lambda w: (w.talk(proved=w.shop), GetAdjustments(7, 202701, NO_HASH)),
+    SetRefused: lambda w: (w.talk(opened=(w.box,)), SetRefused(7, w.box.id, NO_MARKETING)),
+    SendReport: lambda w: (w.talk(), SendReport(7, body(REPORT_SIZES[0]))),
+    BlobNew: lambda w: (w.talk(), BlobNew(7, [Attachment(w.relay_id, 1).new])),
+    BlobPut: lambda w: (
+        w.talk(),
+        BlobPut(7, w.part.id, w.part.write, [Chunk(1, bytes(CHUNK_BYTES))]),
+    ),
+    BlobStatus: lambda w: (w.talk(), BlobStatus(7, w.part.id, w.part.write)),
+    BlobGet: lambda w: (w.talk(), BlobGet(7, w.blob.id, w.blob.read, 0, 1)),
+    BlobDelete: lambda w: (w.talk(), BlobDelete(7, [w.blob.key])),
 }
-WRITES = {Create, Delete, Submit, Acks, PutCard, Register, PutPreKeys}
-"""What leaves something in the database."""
-FREE = {Submit, GetCard, *OPEN_TO_ALL}
+WRITES = {Create, Delete, Submit, Acks, PutCard, SetRefused, Register, PutPreKeys, SendReport}
+WRITES |= {BlobNew, BlobPut, BlobDelete, GetInvoice}
+"""What leaves something in a database; an invoice is issued when it is first asked for."""
+FREE = {Submit, GetCard, *OPEN_TO_ALL, *BLOB_TABLE}
 """What takes no proof, perhaps a token: on any connection, to the same effect."""
+ONCE: dict[type, str] = {Delete: codes.NOT_AUTHORISED, BlobDelete: codes.NOT_FOUND}
+"""What cannot be done again, and the code that says so."""
 
 
 @pytest.mark.parametrize("kind", get_args(Request), ids=lambda kind: kind.__name__)
@@ -178,9 +206,9 @@ def test_the_right_way_is_taken_and_no_replay_is(rig: Rig, kind: type) -> None:
     assert (after != before) is (kind in WRITES)
     bytes_sent = encode(request)
     again = code_of(talk.raw(bytes_sent))
-    assert again == (codes.NOT_AUTHORISED if kind is Delete else "ok")
+    assert again == ONCE.get(kind, "ok")
     assert rig.dump() == after, "the same connection"
-    elsewhere = "ok" if kind in FREE else codes.NOT_AUTHORISED
+    elsewhere = again if kind in FREE else codes.NOT_AUTHORISED
     for _ in range(2):
         other = world.talk(nonce=OTHER_NONCE)
         assert code_of(other.raw(bytes_sent)) == elsewhere, "another connection"

@@ -184,7 +184,10 @@ def grant(name: str, mode: int) -> Callable[[Path], None]:
         (grant("rig.keys", 0o770), "others can put files into"),
         (grant(".", 0o777), "others can put files into"),
         (lambda folder: (folder / "rig.keys/beacon.key").unlink(), "cannot read"),
-        (lambda folder: (folder / "rig.keys/relay.cert").unlink(), "missing or damaged"),
+        (
+            lambda folder: (folder / "rig.keys/relay.cert").unlink(),
+            "missing, damaged, or of an older kurir-relay",
+        ),
     ],
 )
 def test_files(rig: Rig, change: Callable[[Path], None], text: str) -> None:

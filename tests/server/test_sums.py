@@ -16,7 +16,7 @@ from kurir_wire.ids import HOUR, EnvelopeId, MailboxId
 from tests.server.helpers import ROOT, receipt_of
 from tests.server.rig import START, Rig
 
-OLD = ROOT / "tests" / "server" / "schema-2.sql"
+OLD = ROOT / "tests" / "server" / "schema-2-sums.sql"
 
 
 def change(rig: Rig, table: str, column: str, value: Any, where: str, key: object) -> None:

@@ -13,7 +13,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from kurir_billing.charge import packed
+from kurir_billing.kinds import Category
 from kurir_wire import codes
+from kurir_wire.blob_frames import BlobNew, BlobPut, Chunk
 from kurir_wire.entries import Ack, NewMailbox, Opening, Submission
 from kurir_wire.frames import (
     Acks,
@@ -21,6 +23,7 @@ from kurir_wire.frames import (
     Delete,
     Deliver,
     Error,
+    GetAdjustments,
     GetBeacon,
     GetBusiness,
     GetCard,
@@ -30,6 +33,7 @@ from kurir_wire.frames import (
     GetInvoice,
     GetRateCard,
     GetSettlements,
+    GetTerms,
     Open,
     Prove,
     Push,
@@ -38,11 +42,15 @@ from kurir_wire.frames import (
     Register,
     Request,
     Results,
+    SendReport,
+    SetRefused,
     Submit,
 )
 from kurir_wire.gates import OPEN_GATE, token_gate
 from kurir_wire.ids import DAY, NO_HASH, BusinessId, RelayId
+from kurir_wire.limits import CHUNK_BYTES
 from kurir_wire.proofs import create_message, open_message, prove_message
+from tests.server.blob_client import Attachment
 from tests.server.helpers import Box, Key, Shop, Signed, receipt_of
 from tests.server.rig import Rig, Talk
 
@@ -50,12 +58,18 @@ OTHER_NONCE = bytes(reversed(range(32)))
 """That of another connection."""
 OTHER_RELAY = RelayId(bytes(32))
 
+FIRST = Chunk(0, bytes(CHUNK_BYTES))
+"""Of each blob that there is."""
+NO_MARKETING = 1 << Category.MARKETING
+
 OPEN_TO_ALL = {
     GetBeacon: "the same for everybody",
     GetRateCard: "public",
     GetCheckpoint: "public",
     GetConsistency: "public",
     GetBusiness: "a directory; what it hands out has a pace",
+    SendReport: "whoever reports does not say who they are; a report has a pace",
+    BlobNew: "whoever sends a file does not say who they are; room has a pace",
 }
 """Requests that need neither proof nor token, and why."""
 
@@ -87,6 +101,15 @@ class World:
         self.settled = settled.hash
         self.waiting = self.box.write()
         assert rig.submit(self.waiting) == [None]
+        self.blob, self.part = Attachment(self.relay_id, 1), Attachment(self.relay_id, 2)
+        """A whole blob, and one that lacks its second chunk."""
+        writer = self.talk()
+        assert writer.send(BlobNew(1, [self.blob.new, self.part.new])) == [Results(1, [None, None])]
+        for blob in (self.blob, self.part):
+            assert code_of(writer.send(BlobPut(1, blob.id, blob.write, [FIRST]))) == "ok"
+        # Issued, so that the rival's asking for its own again writes nothing.
+        rival = self.talk(proved=self.rival)
+        assert code_of(rival.send(GetInvoice(1, 202701))) == "ok"
         # Read today, so that opening them again writes nothing.
         reader = self.talk(opened=(self.box, self.other, self.shop.address, self.paid))
         assert code_of(reader.send(PutCard(1, self.box.id, b"sealed"))) == "ok"
@@ -221,6 +244,13 @@ def wrong_acks(world: World) -> Iterator[Wrong]:
 
 def wrong_put_cards(world: World) -> Iterator[Wrong]:
     yield from readers(world, PutCard(7, world.box.id, b"another card"))
+
+
+def wrong_wishes(world: World) -> Iterator[Wrong]:
+    yield from readers(world, SetRefused(7, world.box.id, NO_MARKETING))
+    more = SetRefused(7, world.box.id, NO_MARKETING | 1 << Category.UTILITY)
+    talk = world.talk(opened=(world.box,))
+    yield Wrong("more than can be refused", more, talk, codes.MALFORMED)
 
 
 def wrong_get_cards(world: World) -> Iterator[Wrong]:
@@ -424,6 +454,14 @@ def wrong_invoices(world: World) -> Iterator[Wrong]:
     yield from unproved(world, GetInvoice(7, 202701))
 
 
+def wrong_terms(world: World) -> Iterator[Wrong]:
+    yield from unproved(world, GetTerms(7))
+
+
+def wrong_adjustments(world: World) -> Iterator[Wrong]:
+    yield from unproved(world, GetAdjustments(7, 202701, NO_HASH))
+
+
 def wrong_inclusions(world: World) -> Iterator[Wrong]:
     request = GetInclusion(7, 1, world.day, [world.settled])
     yield from unproved(world, request)
@@ -438,6 +476,7 @@ TABLE: dict[type, Callable[[World], Iterator[Wrong]]] = {
     Submit: wrong_submissions,
     Acks: wrong_acks,
     PutCard: wrong_put_cards,
+    SetRefused: wrong_wishes,
     GetCard: wrong_get_cards,
     Register: wrong_registrations,
     PutPreKeys: wrong_prekeys,
@@ -445,4 +484,6 @@ TABLE: dict[type, Callable[[World], Iterator[Wrong]]] = {
     GetSettlements: wrong_settlements,
     GetInvoice: wrong_invoices,
     GetInclusion: wrong_inclusions,
+    GetTerms: wrong_terms,
+    GetAdjustments: wrong_adjustments,
 }
