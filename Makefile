@@ -76,6 +76,10 @@ bench: $(STAMP) ## Measure
 bench-stalled: $(STAMP) ## Measure what readers that never read do to the others
 	$(BIN)/python -m bench.stalled $(BENCH)
 
+.PHONY: bench-metering
+bench-metering: $(STAMP) ## Measure what metered messages cost the relay beside unmetered ones
+	$(BIN)/python -m bench.metering $(BENCH)
+
 # MILLION="--charges 20000 --businesses 20" for a short run.
 .PHONY: bill-million
 bill-million: $(STAMP) ## Bill a million charges three ways, and compare to the micro-unit

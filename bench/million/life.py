@@ -129,10 +129,10 @@ class _Life:
             rows.put_business(one.id, 1, b"", END_DAY * DAY, tariff)
             before = rows.business(one.id)
             assert before is not None
-            name = f"Business {number}"
+            legal = f"Business {number}"
             rows.approve(
                 one.id,
-                admin.approval(keys, before, TIER_PLATFORM, tariff, STARTS, name, BEGIN),
+                admin.approval(keys, before, TIER_PLATFORM, tariff, STARTS, legal, BEGIN),
             )
         self.clock.book("setting up")
 

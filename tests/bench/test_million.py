@@ -136,7 +136,7 @@ def test_a_leaf_that_differs_in_the_export(world: World, tmp_path: Path) -> None
     place = next(n for n, line in enumerate(lines) if line.startswith(b'{"leaf"'))
     leaf = read_part(lines[place])
     changed = structs.replace(leaf, settled_day=leaf.settled_day + 1)  # type: ignore[type-var,union-attr]
-    lines[place] = write_part(changed)  # type: ignore[arg-type]
+    lines[place] = write_part(changed)
     other = tmp_path / "other"
     other.write_bytes(b"".join(lines))
     auditor, fault = auditor_says(world.lived, other)
