@@ -14,6 +14,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input
 DEMO   ?=
 TEST   ?=
 BENCH  ?=
+MILLION ?=
 LOCK   ?=
 # Seconds for each target of make fuzz-decoders; FUZZ="link request" for some targets only.
 FUZZ_SECONDS ?= 600
@@ -74,6 +75,15 @@ bench: $(STAMP) ## Measure
 .PHONY: bench-stalled
 bench-stalled: $(STAMP) ## Measure what readers that never read do to the others
 	$(BIN)/python -m bench.stalled $(BENCH)
+
+.PHONY: bench-metering
+bench-metering: $(STAMP) ## Measure what metered messages cost the relay beside unmetered ones
+	$(BIN)/python -m bench.metering $(BENCH)
+
+# MILLION="--charges 20000 --businesses 20" for a short run.
+.PHONY: bill-million
+bill-million: $(STAMP) ## Bill a million charges three ways, and compare to the micro-unit
+	@$(BIN)/python -m bench.million $(MILLION)
 
 .PHONY: bench-crypto
 bench-crypto: bench-install ## Measure sessions beside other libraries, which it installs

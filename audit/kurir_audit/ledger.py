@@ -24,6 +24,7 @@ from kurir_billing.lane import Lane
 from kurir_billing.leaf import Leaf
 from kurir_billing.ledger import adjust_hash, entry_hash, open_checkpoint
 from kurir_billing.ledger_file import MAX_LINE, Closed, PriceList, read_part
+from kurir_billing.listed import KnownLists
 from kurir_billing.ratecard import RateCard, open_rate_card
 from kurir_billing.tariffs import price_of_class
 from kurir_wire.errors import WireError
@@ -148,6 +149,7 @@ class _Reader:
         self._cert: RelayCert | None = None
         self._books = Books(wanted)
         self._lanes: set[Lane] = set()
+        self._lists: KnownLists = set()
         self._charges: dict[Hash, int] = {}
         self._leaves: dict[Hash, Leaf] = {}
         """Those that adjustments name, by their hash."""
@@ -198,7 +200,7 @@ class _Reader:
         if leaf.lane not in self._lanes:
             leaf.lane.check_signature()
             self._lanes.add(leaf.lane)
-        leaf.check_charge_signature(relay_id)
+        leaf.check_charge_signature(relay_id, self._lists)
         leaf.check_settlement()
         price = self._due(leaf)
         if leaf.line.list_price != price:

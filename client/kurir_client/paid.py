@@ -4,6 +4,7 @@ them, one by one or many under one signature. Sans-I/O.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -129,6 +130,7 @@ def sign(lane_key: SigningKeyPair, unsigned: Sequence[Unsigned]) -> list[Sealed]
     leaves = [leaf_hash(item.charge_hash) for item in unsigned]
     size = len(leaves)
 
+    @functools.cache  # the proofs of a list share most of their hashes
     def node(level: int, index: int) -> Hash:
         return Growing(leaves[index << level : (index + 1) << level]).root()
 

@@ -7,6 +7,7 @@ signature go to the ledger; mailbox and envelope id never do. Source: docs/proto
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated
 
 from msgspec import Meta, Struct, structs
@@ -56,18 +57,7 @@ class Line(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 
         :raises MalformedError: a name that does not fit its field
         """
-        return digest(
-            "line",
-            relay_id,
-            business_id,
-            padded(self.market, MARKET_BYTES, "a market"),
-            padded(self.tariff, TARIFF_BYTES, "a tariff"),
-            self.rate_card,
-            u8(self.category),
-            u8(self.klass),
-            u64(self.list_price),
-            self.opener,
-        )
+        return _line_hash(self, relay_id, business_id)
 
     def check_form(self) -> None:
         """:raises MalformedError: an unknown category or class, or a name that does not fit"""
@@ -78,6 +68,22 @@ class Line(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
             raise MalformedError("the line has an unknown category or class") from error
         padded(self.market, MARKET_BYTES, "a market")
         padded(self.tariff, TARIFF_BYTES, "a tariff")
+
+
+@functools.lru_cache(maxsize=4_096)  # a million charges have a few thousand different lines
+def _line_hash(line: Line, relay_id: RelayId, business_id: BusinessId) -> Hash:
+    return digest(
+        "line",
+        relay_id,
+        business_id,
+        padded(line.market, MARKET_BYTES, "a market"),
+        padded(line.tariff, TARIFF_BYTES, "a tariff"),
+        line.rate_card,
+        u8(line.category),
+        u8(line.klass),
+        u64(line.list_price),
+        line.opener,
+    )
 
 
 class Charge(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

@@ -11,7 +11,7 @@ from msgspec import Struct
 from kurir_billing.charge import Charge, Line, charge_hash, charge_message, lock_of
 from kurir_billing.errors import EvidenceError
 from kurir_billing.lane import Lane
-from kurir_billing.listed import Listed, check_signed, listed_hash
+from kurir_billing.listed import KnownLists, Listed, check_signed, listed_hash
 from kurir_wire.codec import pack, unpack
 from kurir_wire.ids import Hash, RelayId, digest, u32
 from kurir_wire.prekeys import U32, Bytes32, Bytes64
@@ -65,9 +65,10 @@ class Leaf(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
         self.lane.check_signature()
         self.check_charge_signature(relay_id)
 
-    def check_charge_signature(self, relay_id: RelayId) -> None:
+    def check_charge_signature(self, relay_id: RelayId, known: KnownLists | None = None) -> None:
         """The lane's signature alone, for callers that have checked the lane already.
 
+        :param known: lists checked before; a good one is added
         :raises EvidenceError: the lane never signed this line
         """
         fields = self._signed_fields(relay_id)
@@ -78,6 +79,7 @@ class Leaf(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
                 self.lane.lane_pk,
                 self.signature,
                 self.listed,
+                known,
             )
         except EvidenceError as error:
             raise EvidenceError("the business never signed this line") from error

@@ -23,6 +23,11 @@ MAX_LISTED: Final = 256
 ListProof = Annotated[list[Bytes32], Meta(max_length=MAX_LISTED.bit_length())]
 
 
+KnownLists = set[tuple[bytes, bytes]]
+"""Lists whose signature was checked: what was signed, which names root, length and lane key, and
+the signature."""
+
+
 class Listed(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Where a charge stands in the list that was signed: place, length, and the proof (RFC 9162,
     section 2.1.3; the entries are charge hashes)."""
@@ -66,10 +71,17 @@ def check_signed(
     lane_pk: bytes,
     signature: bytes,
     listed: Listed | None,
+    known: KnownLists | None = None,
 ) -> None:
-    """:raises EvidenceError: the lane signed neither this charge nor a list that holds it"""
+    """:param known: lists checked before; a good one is added
+    :raises EvidenceError: the lane signed neither this charge nor a list that holds it
+    """
     message = signed_message(charge_message, charge_hash, lane_pk, listed)
+    if known is not None and (message, signature) in known:
+        return
     try:
         verify(lane_pk, message, signature, "the charge")
     except SignatureError as error:
         raise EvidenceError(str(error)) from error
+    if known is not None and listed is not None:
+        known.add((message, signature))

@@ -20,6 +20,7 @@ from kurir_billing.invoice import Invoice, Records, open_cards
 from kurir_billing.kinds import Category, Class
 from kurir_billing.lane import Lane
 from kurir_billing.leaf import Leaf
+from kurir_billing.listed import KnownLists
 from kurir_billing.ratecard import RateCard
 from kurir_billing.standing import check_standing
 from kurir_billing.summary import groups_of
@@ -115,10 +116,11 @@ def _check_lines(
     """:returns: the line number of each charge"""
     seen: dict[Hash, int] = {}
     lanes: set[Lane] = set()
+    lists: KnownLists = set()
     for number, leaf in enumerate(invoice.leaves, 1):
         where = f"line {number}"
         try:
-            name = _check_evidence(leaf, cards, records, lanes)
+            name = _check_evidence(leaf, cards, records, lanes, lists)
         except (BillingError, WireError) as error:
             raise InvoiceError(where, str(error)) from error
         if name in seen:
@@ -128,9 +130,14 @@ def _check_lines(
 
 
 def _check_evidence(
-    leaf: Leaf, cards: Mapping[Hash, RateCard], records: Records, lanes: set[Lane]
+    leaf: Leaf,
+    cards: Mapping[Hash, RateCard],
+    records: Records,
+    lanes: set[Lane],
+    lists: KnownLists,
 ) -> Hash:
     """:param lanes: those checked before; a good one is added
+    :param lists: as ``lanes``
     :returns: the charge's hash"""
     line = leaf.line
     if leaf.lane.business_id != records.business_id:
@@ -142,7 +149,7 @@ def _check_evidence(
     if leaf.lane not in lanes:
         leaf.lane.check_signature()
         lanes.add(leaf.lane)
-    leaf.check_charge_signature(records.relay_id)
+    leaf.check_charge_signature(records.relay_id, lists)
     leaf.check_settlement()
     card = cards.get(Hash(line.rate_card))
     if card is None:
@@ -168,7 +175,7 @@ def _check_adjustments(invoice: Invoice, cards: Mapping[Hash, RateCard], records
                 cards,
                 needs_report=records.signed is not None,
             )
-            name = _check_evidence(item.leaf, cards, records, set())
+            name = _check_evidence(item.leaf, cards, records, set(), set())
         except (BillingError, WireError) as error:
             raise InvoiceError(where, str(error)) from error
         if leaf in seen:

@@ -72,6 +72,7 @@ def relay_id_of(root_public: bytes) -> RelayId:
     return RelayId(digest("relay", root_public))
 
 
+@functools.lru_cache(maxsize=4_096)  # every charge asks for it many times
 def business_id_of(root_public: bytes) -> BusinessId:
     """The id of the business whose root key this is."""
     return BusinessId(digest("business", root_public))

@@ -1,0 +1,1 @@
+"""``make bill-million``: three totals of a million charges that have to agree to the micro-unit."""
