@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from kurir_billing.leaf import packed_leaf
 from kurir_server import doctor as doctor_module
 from kurir_server import keyfiles
 from kurir_server.config import Config
@@ -148,6 +150,17 @@ def test_what_is_wrong_in_the_database(rig: Rig, change: str, text: str) -> None
     problems = found(rig)
     assert any(text in problem.found for problem in problems), problems
     assert all(problem.todo for problem in problems)
+
+
+def test_a_lane_that_nobody_enrolled(rig: Rig) -> None:
+    """What the tree's hashes leave out of a leaf is signed by itself."""
+    shop = rig.shop()
+    (leaf,) = settle(rig, shop)
+    assert found(rig) == []
+    longer = replace(leaf, lane=replace(leaf.lane, not_after=leaf.lane.not_after + 1))
+    assert longer.hash(rig.keys.relay_id) == leaf.hash(rig.keys.relay_id)
+    rig.store.connection.execute("UPDATE leaves SET leaf = ?", (packed_leaf(longer),))
+    assert any("is not a settled charge" in problem.found for problem in found(rig))
 
 
 def test_a_damaged_file(rig: Rig) -> None:
