@@ -19,6 +19,9 @@ LOCK   ?=
 FUZZ_SECONDS ?= 600
 FUZZ   ?=
 MUTANTS ?=
+# Messages for make alike.
+CASES  ?= 100000
+SOAK   ?= --cycles 200 --messages 20000
 # Test processes side by side; make test JOBS=0 runs all in one, as a debugger needs it.
 JOBS   ?= 2
 # A particular interpreter: make test PYTHON=/path/to/python
@@ -68,6 +71,10 @@ format: $(STAMP) ## Rewrite the code in the house format
 bench: $(STAMP) ## Measure
 	$(BIN)/python -m bench $(BENCH)
 
+.PHONY: bench-stalled
+bench-stalled: $(STAMP) ## Measure what readers that never read do to the others
+	$(BIN)/python -m bench.stalled $(BENCH)
+
 .PHONY: bench-crypto
 bench-crypto: bench-install ## Measure sessions beside other libraries, which it installs
 	@$(BIN)/python -m bench.crypto $(BENCH)
@@ -97,6 +104,16 @@ fuzz-decoders: fuzz-install ## Fuzz all decoders, guided by coverage (FUZZ_SECON
 fuzz-install: $(STAMP)
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || \
 		$(PIP) install --quiet --require-hashes --only-binary atheris -r requirements-fuzz.lock
+
+.PHONY: alike
+alike: $(STAMP) ## Price 100,000 messages by relay, replay and oracle, and compare (CASES=100000)
+	KURIR_CASES=$(CASES) $(BIN)/python -m pytest -n $(JOBS) tests/audit/test_alike.py
+
+
+# The seed of each run is printed; SOAK="--cycles 20 --messages 500 --seed 7" repeats one.
+.PHONY: soak
+soak: $(STAMP) ## Kill relay and clients 200 times under 20,000 messages; see that nothing is lost
+	@$(BIN)/python -m tests.faults.soak $(SOAK)
 
 # A run goes on from the last one; MUTANTS=--fresh begins anew, MUTANTS=kurir_billing takes one
 # package. What it needs comes beside the rest, in its own lock.

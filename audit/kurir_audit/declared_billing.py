@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from kurir_audit.declaration import Field, Group, Purpose
+from kurir_audit.declared_reports import REPORT_STRUCTURES
 
 D, B, A, O = Purpose.DELIVERY, Purpose.BILLING, Purpose.ABUSE, Purpose.OPERATION  # noqa: E741
 
@@ -12,9 +13,14 @@ _PUBLIC: Final = "nothing: it is public"
 _NONE: Final = "nothing by itself"
 _CHECKED: Final = "checked at acceptance, not stored"
 _OPEN: Final = "until the charge is settled or can no longer be; 32 days at most"
+_TICKET: Final = "stored with the business; what a charge shows is not"
 _LEAF: Final = "as long as invoices must be provable"
 _CARD: Final = "with its card"
 _KEY: Final = "until handed out or replaced"
+_SIGNED: Final = "which charges were signed together"
+_OPENER: Final = "which lines are of one customer, within one conversation"
+_MARKED: Final = "sealed in `marks` until the window ends"
+_TERMS: Final = "for as long as the business is registered"
 _MADE: Final = "made by the relay, kept by nobody"
 
 
@@ -41,6 +47,7 @@ STRUCTURES: Final = (
             _public("receipt_pk", "Checks receipts and refusals.", purpose=B),
             _public("operator_pk", "Checks badges, price lists, invoices.", purpose=B),
             _public("checkpoint_pk", "Checks the ledger's checkpoints.", purpose=B),
+            _public("report_pk", "Reports are sealed to it.", purpose=A),
             _public("not_before", "A stolen key ends with its certificate."),
             _public("not_after", "A stolen key ends with its certificate."),
             _public("signature", "The root key says so."),
@@ -131,7 +138,7 @@ STRUCTURES: Final = (
             Field("category", B, "Prices may differ by category.", _LEAF, "the declared kind"),
             Field("klass", B, "Inside the window it is free.", _LEAF, "whether it was an answer"),
             _public("list_price", "Is what the business agreed to.", _LEAF, B),
-            Field("opener", B, "Ties what one price covers; zero today.", _LEAF, _NONE),
+            Field("opener", B, "Ties what one price covers.", _LEAF, _OPENER),
         ),
     ),
     Group(
@@ -146,7 +153,7 @@ STRUCTURES: Final = (
                 _CHECKED,
                 "with the stored gate: which mailbox is a customer of this business",
             ),
-            Field("frank", A, "Completes the label.", _OPEN, _NONE),
+            Field("frank", A, "A report can prove what it was.", _LEAF, _NONE),
             Field("lock", B, "Settlement needs its key.", _LEAF, _NONE),
             Field("private_salt", B, "Keeps the commitment from being guessed.", _CHECKED, _NONE),
             Field("fresh_salt", B, "Keeps the evidence from being guessed.", _CHECKED, _NONE),
@@ -161,7 +168,77 @@ STRUCTURES: Final = (
                 _CHECKED,
                 "that the customer wrote first, and in which minute",
             ),
+            Field(
+                "entry",
+                B,
+                "An Entry: makes the first answer to an ad free.",
+                _CHECKED,
+                "by which ad or link the customer came",
+            ),
+            Field(
+                "pass_hash",
+                B,
+                "Names a Pass: what is paid or free already.",
+                _CHECKED,
+                "with the stored mark: which conversation it belongs to",
+            ),
+            Field("listed", B, "A Listed: one signature for many charges.", _LEAF, _SIGNED),
             Field("signature", B, "The business agreed to the line.", _LEAF, _NONE),
+        ),
+    ),
+    Group(
+        "Entry",
+        "how a customer came, shown with a grant of kind entry",
+        (
+            Field("ticket", B, "A Ticket: the operator allowed it.", _CHECKED, "which ad or link"),
+            Field(
+                "born_hour",
+                B,
+                "The mailbox must be less than a day old.",
+                _CHECKED,
+                "when the customer first came, to the hour",
+            ),
+        ),
+    ),
+    Group(
+        "Ticket",
+        "the operator's word that an ad or link opens an entry window",
+        (
+            Field("entry_id", B, "Says which ad or link.", _TICKET, "which ad or link"),
+            _public("not_after", "An old ad ends.", _TICKET, B),
+            _public("signature", "The operator says so.", _TICKET, B),
+        ),
+    ),
+    Group(
+        "Terms",
+        "the operator's word on how a business is billed",
+        (
+            _public("tariff", "Says by which rule; nobody switches it silently.", _TERMS, B),
+            _public("tier", "Says whether it is charged.", _TERMS, B),
+            _public("starts", "Says how many customers it may start a day.", _TERMS, A),
+            _public("issued", "The newest terms count.", _TERMS, B),
+            _public("signature", "The operator says so.", _TERMS, B),
+        ),
+    ),
+    Group(
+        "Pass",
+        "the relay's word that a conversation or an entry window is open",
+        (
+            _public("kind", "Says which of the two.", _MARKED, B),
+            Field("opener", B, "Ties what one price covers.", _MARKED, "which charge opened it"),
+            _public("klass", "The price of the conversation follows.", _MARKED, B),
+            Field("opened_at", B, "It counts from then.", _MARKED, "the second of acceptance"),
+            Field("until", B, "It is shut from then.", _MARKED, "the same"),
+            _public("signature", "The relay cannot deny it.", _MARKED, B),
+        ),
+    ),
+    Group(
+        "Listed",
+        "the place of a charge in a list that was signed as a whole",
+        (
+            Field("index", B, "Its place in the list.", _LEAF, _SIGNED),
+            Field("size", B, "The list's length.", _LEAF, _SIGNED),
+            Field("proof", B, "Proves the place.", _LEAF, _SIGNED),
         ),
     ),
     Group(
@@ -171,7 +248,7 @@ STRUCTURES: Final = (
             Field("kind", B, "Says what it permits.", _CHECKED, _NONE),
             Field("minute", B, "The window counts from it.", _CHECKED, "when the customer wrote"),
             Field("nonce", B, "It rests on a real beacon.", _CHECKED, _NONE),
-            Field("ticket", B, "Names an entry; zero today.", _CHECKED, _NONE),
+            Field("ticket", B, "Names an entry ticket.", _CHECKED, "which ad or link"),
             Field(
                 "signature",
                 B,
@@ -187,7 +264,7 @@ STRUCTURES: Final = (
         (
             _public("charge", "Says which.", _MADE, B),
             Field("accepted_at", B, "Windows end to the second.", "50 to 51 minutes", "the second"),
-            _public("pass_hash", "Names a pass; zero today.", _MADE, B),
+            _public("earned", "A Pass: what the message opened.", _MADE, B),
             _public("signature", "The relay cannot deny it.", _MADE, B),
         ),
     ),
@@ -199,6 +276,7 @@ STRUCTURES: Final = (
             _public("code", "Says why.", _MADE, B),
             _public("now", "Says when.", _MADE, B),
             _public("quote", "A Quote: what would be accepted.", _MADE, B),
+            _public("held", "A Pass: what is open already.", _MADE, B),
             _public("signature", "The relay cannot deny it.", _MADE, B),
         ),
     ),
@@ -217,8 +295,10 @@ STRUCTURES: Final = (
                 "private_hash", B, "The business finds its own record.", _LEAF, "nothing: salted"
             ),
             Field("lock", B, "The business signed it.", _LEAF, _NONE),
+            Field("frank", B, "A report can prove what the message was.", _LEAF, _NONE),
             Field("secret", B, "Proves that the device opened the message.", _LEAF, _NONE),
             Field("lane", B, "A Lane: which key signed.", _LEAF, "which business pays"),
+            Field("listed", B, "A Listed: one signature for many charges.", _LEAF, _SIGNED),
             Field("signature", B, "The business agreed to the line.", _LEAF, _NONE),
         ),
     ),
@@ -235,4 +315,5 @@ STRUCTURES: Final = (
             _public("signature", "The relay cannot deny it.", _MADE, B),
         ),
     ),
+    *REPORT_STRUCTURES,
 )

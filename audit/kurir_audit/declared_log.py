@@ -88,6 +88,16 @@ LOG: Final = (
         (_field("error", "Full disks and broken ones are repaired differently."),),
     ),
     Group("disk-recovered", "commits work again", ()),
+    Group("disk-low", "the disk is nearly full; nothing new comes in, readers go on", ()),
+    Group("disk-roomy", "there is room on the disk again", ()),
+    Group(
+        "data-damaged",
+        "something in the database is not as it was written; it was not handed on",
+        (
+            _field("error", "Tells a page that SQLite cannot read from a row whose sum is wrong."),
+            _field("rows", "How much was lost; 0 where that cannot be told."),
+        ),
+    ),
     Group(
         "certificate-ends",
         "the relay's certificate is about to expire",

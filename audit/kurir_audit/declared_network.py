@@ -102,31 +102,69 @@ NETWORK: Final = (
                 A,
                 "One network must not fill the disk with mailboxes (IPv6: one /64); its name is a "
                 "hash under a key that changes with each start.",
-                "until the rate has recovered: 34 minutes at most, in memory",
-                "how many mailboxes a network made just now",
+                "until the rate has recovered: a day at most, in memory",
+                "how many mailboxes a network made today",
             ),
             Field(
-                "businesses looked up per network",
+                "bytes left here per network",
                 A,
-                "One network must not use up the one-time prekeys of businesses; its name is a "
-                "hash under a key that changes with each start.",
-                "until the rate has recovered: a minute at most, in memory",
-                "how many businesses a network looked up just now",
+                "One network must not fill the disk with envelopes; named as above.",
+                "until the rate has recovered: 69 minutes at most, in memory",
+                "how much a network wrote in the last hour, never into which mailbox",
+            ),
+            Field(
+                "what a network put into one address",
+                A,
+                "One network must not fill the mailbox of a business; network and address are one "
+                "hash, so that a list of them names neither.",
+                "until the rate has recovered: 86 minutes at most, in memory",
+                "whether one network wrote to one business in the last hour: for a network and a "
+                "business that somebody asks about while the relay runs",
+            ),
+            Field(
+                "connections per network",
+                A,
+                "One network must not take all sockets; named as above.",
+                _CONNECTION,
+                "how many clients a network has here",
+            ),
+            Field(
+                "other rates per network: looking up businesses and cards, writing to addresses, "
+                "proofs, refused charges",
+                A,
+                "One network must not use up the one-time prekeys of businesses, or the relay's "
+                "processor; named as above.",
+                "until the rate has recovered: four minutes at most, in memory",
+                "how busy a network is just now",
             ),
             Field(
                 "rates per connection, business and mailbox",
                 A,
                 "Floods are slowed where they come from.",
-                "until the rate has recovered: minutes; for one-time prekeys of a business 7 hours "
-                "at most; in memory",
+                "while the connection lasts, or until the rate has recovered: minutes; for the "
+                "one-time prekeys of a business 7 hours at most; in memory",
                 "how busy a mailbox or business is just now",
             ),
             Field(
-                "grants already checked",
+                "grants and entries already checked",
                 B,
                 "A signature is checked once and not for every answer.",
-                "until 10,000 newer ones came or the relay stops, in memory",
-                "which mailbox permitted which business to answer",
+                "until 10,000 newer ones of each came or the relay stops, in memory",
+                "which mailbox permitted which business to answer, and by which ad it came",
+            ),
+            Field(
+                "lanes and lists already checked",
+                B,
+                "A signature is checked once and not for every charge under it.",
+                "until 1,000 newer ones of each came or the relay stops, in memory",
+                "which charges came as one list",
+            ),
+            Field(
+                "starts left of a business",
+                A,
+                "Its limit is looked up without counting each time.",
+                "until the relay stops, in memory",
+                "how many customers it may still start",
             ),
             Field(
                 "envelopes handed over and not acknowledged",

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from kurir_audit.declaration import Content, Field, Group, IndexEntry, Purpose
+from kurir_audit.declared_evidence import EVIDENCE_INDEXES, MARKS, STARTS, TICKETS
 from kurir_audit.declared_ledger import CHECKPOINTS, LEAVES, PENDING, RATE_CARDS, TILES
+from kurir_audit.declared_reports import ADJUSTMENTS, REPORTS
 from kurir_wire.ids import DAY, HOUR
 
 D, B, A, O = Purpose.DELIVERY, Purpose.BILLING, Purpose.ABUSE, Purpose.OPERATION  # noqa: E741
@@ -14,11 +16,15 @@ _LIVE: Final = "for as long as there is the relay"
 _MAILBOX: Final = "until the mailbox is deleted, or goes 90 days unread (24 hours if never opened)"
 _ENVELOPE: Final = "until acknowledged, or its life in hours ends (30 days at most)"
 _CARD: Final = "until its expiry hour (30 days), or with the mailbox"
-_BUSINESS: Final = "for as long as the business is registered"
+_BUSINESS: Final = (
+    "for as long as the business is registered; one that was never approved, until 30 days after "
+    "its card has ended"
+)
 _PREKEY: Final = "until handed out once, or the business replaces it"
 _CHARGE: Final = "32 days at most after acceptance"
 _OPEN_CHARGE: Final = "until settled, or its envelope is gone; 32 days at most"
 _PUBLIC: Final = "nothing: it is public"
+_TERMS: Final = "nothing: the operator decided it"
 _NONE: Final = "nothing by itself"
 _SEE: Final = "; see What columns give together"
 
@@ -131,6 +137,13 @@ MAILBOXES: Final = Group(
             "the day on which the reader last came (the hour of birth if it never did)" + _SEE,
             unit=HOUR,
         ),
+        Field(
+            "refused",
+            A,
+            "Marketing that the reader does not want is refused before it is sent.",
+            _MAILBOX,
+            "that its reader takes no marketing; 0 for most",
+        ),
     ),
 )
 
@@ -176,6 +189,13 @@ ENVELOPES: Final = Group(
             _ENVELOPE,
             "its bucket: 2, 4, 16 or 64 KiB",
             Content.SEALED,
+        ),
+        Field(
+            "sum",
+            D,
+            "A body that the disk has changed is not handed out as if it were whole.",
+            _ENVELOPE,
+            "nothing that the row does not show: it is computed from it",
         ),
     ),
 )
@@ -230,6 +250,15 @@ BUSINESSES: Final = Group(
             _BUSINESS,
             _PUBLIC,
         ),
+        Field("starts", A, "Says how many customers it may start a day.", _BUSINESS, _TERMS),
+        Field("terms_issued", B, "The newest terms count.", _BUSINESS, _TERMS, unit=1),
+        Field(
+            "terms_signature",
+            B,
+            "The business can prove how it is billed; nobody switches the tariff silently.",
+            _BUSINESS,
+            _TERMS,
+        ),
     ),
 )
 
@@ -281,6 +310,13 @@ CHARGES: Final = Group(
             "the price facts; while the envelope waits, that this mailbox is a customer of this "
             "business" + _SEE,
             Content.SIGNED,
+        ),
+        Field(
+            "sum",
+            B,
+            "A charge that the disk has changed is not settled as if it were whole.",
+            _OPEN_CHARGE,
+            "nothing that the row does not show: it is computed from it",
         ),
     ),
 )
@@ -353,11 +389,16 @@ STORE: Final = (
     ACCEPTED_SECONDS,
     USED_ENVELOPES,
     LANES,
+    MARKS,
+    STARTS,
+    TICKETS,
     LEAVES,
     PENDING,
     TILES,
     CHECKPOINTS,
     RATE_CARDS,
+    REPORTS,
+    ADJUSTMENTS,
 )
 
 INDEXES: Final = (
@@ -367,6 +408,7 @@ INDEXES: Final = (
         ("mailbox", "id"),
         "An acknowledgement or a retry finds its envelope without reading the whole mailbox.",
     ),
+    *EVIDENCE_INDEXES,
 )
 """Indexes that the schema makes by name. The implicit ones belong to a key and copy declared
 columns."""

@@ -77,6 +77,27 @@ TOGETHER: Final = (
         "keeps it",
     ),
     Together(
+        ("marks.tag", "marks.pass", "mailboxes.id", "leaves.charge", "leaves.leaf"),
+        "Whoever also has the relay's PRF key finds the mark of each mailbox and opens its pass: "
+        "the second in which the window was opened, and the charge that opened it. That charge is "
+        "the hash of a leaf, and under `conversation-2022` stands in the leaves of all messages of "
+        "the conversation: these lines of an invoice went into this mailbox.",
+        "until the window ends, rounded up to a whole hour: 25 hours (conversation) or 73 (entry)",
+    ),
+    Together(
+        ("starts.tag", "mailboxes.id", "businesses.id"),
+        "Whoever also has the relay's PRF key can try each mailbox with each business, and learns "
+        "which customers a business with a limit wrote to first (a small one: to whom it wrote).",
+        "24 to 25 hours",
+    ),
+    Together(
+        ("leaves.leaf", "leaves.business"),
+        "A line that a conversation covers names its opener, so lines of one conversation are "
+        "known to be of one customer, not of which. Charges that were signed as a list have one "
+        "signature in common: they were sent together, mostly to different customers.",
+        "for as long as leaves are kept",
+    ),
+    Together(
         (
             "envelopes.mailbox",
             "envelopes.charge",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from kurir_audit.declaration import Content, Field, Group, Purpose
+from kurir_audit.declared_reports import REPORT_ENTRIES, REPORT_REPLIES, REPORT_REQUESTS
 
 D, B, A, O = Purpose.DELIVERY, Purpose.BILLING, Purpose.ABUSE, Purpose.OPERATION  # noqa: E741
 
@@ -159,12 +160,18 @@ REQUESTS: Final = (
     Group("checkpoint", "asks for the newest checkpoint of the ledger", (_n(),)),
     Group(
         "inclusion",
-        "asks for proofs that charges are in the ledger",
+        "asks for proofs that charges and adjustments are in the ledger",
         (
             _n(),
             Field("size", B, "Says in which state of the ledger.", _PASSING, _NONE),
             Field("day", B, "Says where to look.", _PASSING, _NONE),
-            Field("charges", B, "Lists hashes of charges.", _PASSING, "which invoice is checked"),
+            Field(
+                "charges",
+                B,
+                "Lists hashes of charges and adjustments.",
+                _PASSING,
+                "which invoice is checked",
+            ),
         ),
     ),
     Group(
@@ -176,6 +183,23 @@ REQUESTS: Final = (
             Field("new", B, "Says until when.", _PASSING, _NONE),
         ),
     ),
+    Group("terms", "asks for the operator's terms", (_n(),)),
+    Group(
+        "set_refused",
+        "says which categories a mailbox takes no more",
+        (
+            _n(),
+            Field("mailbox_id", A, "Says which mailbox.", _PASSING, "its reader is here"),
+            Field(
+                "categories",
+                A,
+                "The relay refuses marketing that nobody would read.",
+                _STORED,
+                "that this mailbox takes no marketing",
+            ),
+        ),
+    ),
+    *REPORT_REQUESTS,
 )
 
 REPLIES: Final = (
@@ -278,6 +302,17 @@ REPLIES: Final = (
         "that the ledger only grew",
         (_n(), _own("proof", B, "Lists hashes of its tree.")),
     ),
+    Group(
+        "terms_are",
+        "the operator's terms",
+        (
+            _n(),
+            _own("terms", B, "Packed Terms: a relay cannot switch the tariff silently."),
+            _own("starts_left", A, "Says how many more customers may be started."),
+            _own("tickets", B, "Packed Tickets: a grant of kind entry is shown with its own."),
+        ),
+    ),
+    *REPORT_REPLIES,
 )
 
 ENTRIES: Final = (
@@ -373,7 +408,7 @@ ENTRIES: Final = (
     ),
     Group(
         "Place",
-        "where a charge stands in the ledger",
+        "where a charge or an adjustment stands in the ledger",
         (
             _own("index", B, "Says at which place; within a day, places follow from hashes."),
             _own("proof", B, "Lists hashes that lead from the leaf to the root."),
@@ -390,4 +425,5 @@ ENTRIES: Final = (
             _own("data", B, "A packed Receipt or Refusal."),
         ),
     ),
+    *REPORT_ENTRIES,
 )

@@ -57,7 +57,8 @@ that breaks its own rules cares to remember | `charges.body`, `Charge.opening` |
 - **When somebody read something**, beyond the acknowledgement that removes the envelope: this
   version sends no read receipts.
 - **Arrival times from what is stored.** No stored time is finer than an hour, but for the second of
-  acceptance of a charge, erased within 51 minutes; no row order ties unrelated mailboxes. The
+  acceptance of a charge, erased within 51 minutes, and that of a charge that opened a window, which
+  is encrypted until the window ends; no row order ties unrelated mailboxes. The
   write-ahead log is an exception of about a minute, and what is stored gives more together than
   piece by piece: see [What columns give together](#what-columns-give-together). An operator that
   asks for metrics and keeps them has counts over time of all users together

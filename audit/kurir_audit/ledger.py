@@ -1,8 +1,9 @@
 """A relay's ledger, recomputed from an export: nothing in it is believed.
 
 Every leaf must be signed by a lane of its business, opened by the customer's secret, priced by a
-card of the operator, and stand once and where its hash says. Every checkpoint must be signed by the
-relay and have the root that these leaves give. No mailbox is in any of it.
+card of the operator, and stand once and where its hash says. Every adjustment must be signed by the
+operator, be the only one of a leaf that is here, and add what the cards say. Every checkpoint must
+be signed by the relay and have the root that these entries give. No mailbox is in any of it.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO, Final
 
 from kurir_audit.capture import reason
 from kurir_audit.errors import EvidenceFileError
-from kurir_billing.charge import Lane
+from kurir_billing.adjust import Adjust, check_ruling
 from kurir_billing.errors import BillingError, EvidenceError, LedgerError
 from kurir_billing.invoice import month_of_day, show_day
 from kurir_billing.kinds import Category, Class
+from kurir_billing.lane import Lane
 from kurir_billing.leaf import Leaf
-from kurir_billing.ledger import entry_hash, open_checkpoint
+from kurir_billing.ledger import adjust_hash, entry_hash, open_checkpoint
 from kurir_billing.ledger_file import MAX_LINE, Closed, PriceList, read_part
 from kurir_billing.ratecard import RateCard, open_rate_card
 from kurir_billing.tariffs import price_of_class
@@ -27,10 +30,13 @@ from kurir_wire.ids import Hash, RelayId
 from kurir_wire.merkle import Growing
 from kurir_wire.relaycert import RelayCert
 
+ADJUSTMENT: Final = "adjustment"
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Kind:
-    """What is added up together. ``month`` is year * 100 + month."""
+    """What is added up together. ``month`` is year * 100 + month; ``klass`` that of the charges, or
+    :data:`ADJUSTMENT`."""
 
     business: bytes
     month: int
@@ -40,7 +46,7 @@ class Kind:
 
 @dataclass(slots=True)
 class Total:
-    """How many settled charges, and what they cost."""
+    """How many settled charges or adjustments, and what they cost."""
 
     count: int = 0
     micro_usd: int = 0
@@ -55,6 +61,7 @@ class Account:
     cert: RelayCert | None = None
     hashes: list[Hash] = field(default_factory=list)
     checkpoints: int = 0
+    adjustments: int = 0
     totals: dict[Kind, Total] = field(default_factory=dict)
     fault: str | None = None
 
@@ -70,10 +77,11 @@ def examine(file: Path) -> Account:
     :raises EvidenceFileError: it cannot be read
     """
     account = Account(file)
-    reader = _Reader(account)
     number = 0
     try:
         with file.open("rb") as lines:
+            reader = _Reader(account, _re_rated(lines))
+            lines.seek(0)
             while line := lines.readline(MAX_LINE + 1):
                 number += 1
                 reader.take(line)
@@ -103,7 +111,7 @@ def missing(account: Account, note_file: Path) -> str | None:
     except LedgerError as error:
         return f"{note_file}: {error}"
     if kept.size > len(account.hashes):
-        return f"{note_file} is signed over {kept.size} leaves, and {account.file} has fewer"
+        return f"{note_file} is signed over {kept.size} entries, and {account.file} has fewer"
     if Growing(account.hashes[: kept.size]).root() != kept.root:
         return f"{note_file} and {account.file} are two ledgers of one relay"
     return None
@@ -121,7 +129,7 @@ def forks(accounts: Iterable[Account]) -> list[str]:
             if one != other:
                 found.append(
                     f"{first.file} and {account.file} are two ledgers of one relay: "
-                    f"they differ from leaf {index} on"
+                    f"they differ from entry {index} on"
                 )
                 break
         if len(account.hashes) > len(first.hashes):
@@ -129,20 +137,44 @@ def forks(accounts: Iterable[Account]) -> list[str]:
     return found
 
 
-class _Reader:
-    """Takes the lines of one file in order; raises at the first that is wrong."""
+def _re_rated(lines: BinaryIO) -> frozenset[Hash]:
+    """The leaves that adjustments name: only these are kept, as a ledger may have millions."""
+    found: set[Hash] = set()
+    while line := lines.readline(MAX_LINE + 1):
+        if line.startswith(b'{"adjust"'):
+            try:
+                part = read_part(line)
+            except BillingError:
+                continue  # it is named when its turn comes
+            if isinstance(part, Adjust):
+                found.add(Hash(part.leaf))
+    return frozenset(found)
 
-    def __init__(self, account: Account) -> None:
+
+class _Reader:
+    """Takes the lines of one file in order; raises at the first that is wrong.
+
+    :param re_rated: the hashes of the leaves that adjustments in the file name
+    """
+
+    def __init__(self, account: Account, re_rated: frozenset[Hash]) -> None:
         self._account = account
+        self._re_rated = re_rated
         self._cert: RelayCert | None = None
         self._cards: dict[Hash, RateCard] = {}
         self._lanes: set[Lane] = set()
         self._charges: dict[Hash, int] = {}
+        self._leaves: dict[Hash, Leaf] = {}
+        """Those that adjustments name, by their hash."""
+        self._adjusted: set[Hash] = set()
+        self._ruled: list[tuple[int, Adjust]] = []
+        """Adjustments since the last checkpoint, with their places: one may stand before its leaf,
+        as a day's entries stand in the order of their hashes."""
         self._tree = Growing()
         self._day = -1
         """The last one that was closed."""
         self._open: list[tuple[int, Hash]] = []
-        """Day and hash of the leaves since then."""
+        """Day and hash of the entries since then."""
 
     def take(self, line: bytes) -> None:
         part = read_part(line)
@@ -160,6 +192,8 @@ class _Reader:
                 self._cards[name] = opened
             case Leaf():
                 self._leaf(part, self._cert.relay_id)
+            case Adjust():
+                self._adjust(part, self._cert.relay_id)
             case Closed():
                 self._closed(part, self._cert)
 
@@ -167,7 +201,7 @@ class _Reader:
         if self._cert is None:
             raise LedgerError("there is no certificate")
         if self._open:
-            raise LedgerError(f"{len(self._open)} leaves follow the last checkpoint")
+            raise LedgerError(f"{len(self._open)} entries follow the last checkpoint")
 
     def _leaf(self, leaf: Leaf, relay_id: RelayId) -> None:
         index = self._tree.size
@@ -185,12 +219,10 @@ class _Reader:
         if name in self._charges:
             raise LedgerError(f"the same charge is leaf {self._charges[name]} already")
         self._charges[name] = index
-        entry = entry_hash(leaf, relay_id)
-        if self._open and entry <= self._open[-1][1]:
-            raise LedgerError("this leaf does not stand where its hash says")
-        self._open.append((leaf.settled_day, entry))
-        self._tree.append(entry)
-        self._account.hashes.append(entry)
+        leaf_hash = leaf.hash(relay_id)
+        if leaf_hash in self._re_rated:
+            self._leaves[leaf_hash] = leaf
+        self._append(leaf.settled_day, entry_hash(leaf, relay_id), "leaf")
         kind = Kind(
             leaf.lane.business_id,
             month_of_day(leaf.settled_day),
@@ -201,30 +233,68 @@ class _Reader:
         total.count += 1
         total.micro_usd += leaf.line.list_price
 
+    def _adjust(self, adjust: Adjust, relay_id: RelayId) -> None:
+        self._ruled.append((self._tree.size, adjust))
+        self._append(adjust.day, adjust_hash(adjust, relay_id), "adjustment")
+
+    def _append(self, day: int, entry: Hash, what: str) -> None:
+        if self._open and entry <= self._open[-1][1]:
+            raise LedgerError(f"this {what} does not stand where its hash says")
+        self._open.append((day, entry))
+        self._tree.append(entry)
+        self._account.hashes.append(entry)
+
+    def _judge(self, index: int, adjust: Adjust, cert: RelayCert) -> None:
+        name = Hash(adjust.leaf)
+        leaf = self._leaves.get(name)
+        if leaf is None:
+            raise LedgerError(f"entry {index} re-rates a charge that is not in this ledger")
+        if name in self._adjusted:
+            raise LedgerError(f"entry {index} re-rates a charge for the second time")
+        self._adjusted.add(name)
+        try:
+            check_ruling(adjust, leaf, cert.operator_pk, cert.relay_id, self._card(leaf))
+        except EvidenceError as error:
+            raise LedgerError(f"entry {index}: {error}") from error
+        month = month_of_day(adjust.day)
+        kind = Kind(leaf.lane.business_id, month, leaf.line.market, ADJUSTMENT)
+        total = self._account.totals.setdefault(kind, Total())
+        total.count += 1
+        total.micro_usd += adjust.delta_micro_usd
+
     def _due(self, leaf: Leaf) -> int:
         line = leaf.line
-        card = self._cards.get(Hash(line.rate_card))
+        return price_of_class(
+            line.tariff, line.market, Category(line.category), Class(line.klass), self._card(leaf)
+        ).micro_usd
+
+    def _card(self, leaf: Leaf) -> RateCard:
+        card = self._cards.get(Hash(leaf.line.rate_card))
         if card is None:
             raise EvidenceError("was priced by a rate card that is not in this file")
-        return price_of_class(
-            line.tariff, line.market, Category(line.category), Class(line.klass), card
-        ).micro_usd
+        return card
 
     def _closed(self, closed: Closed, cert: RelayCert) -> None:
         checkpoint = open_checkpoint(closed.note, cert.checkpoint_pk, cert.relay_id)
         if not self._open:
-            raise LedgerError("a checkpoint without new leaves")
+            raise LedgerError("a checkpoint without new entries")
         if closed.day <= self._day:
             raise LedgerError(f"{show_day(closed.day)} was closed before")
         for day, _ in self._open:
             if day != closed.day:
-                raise LedgerError(f"closes {show_day(closed.day)}, with a leaf of {show_day(day)}")
+                raise LedgerError(
+                    f"closes {show_day(closed.day)}, with an entry of {show_day(day)}"
+                )
         if checkpoint.size != self._tree.size:
             raise LedgerError(
-                f"the relay signed {checkpoint.size} leaves where {self._tree.size} are here"
+                f"the relay signed {checkpoint.size} entries where {self._tree.size} are here"
             )
         if checkpoint.root != self._tree.root():
-            raise LedgerError("the leaves so far do not give the root that the relay signed")
+            raise LedgerError("the entries so far do not give the root that the relay signed")
+        for index, adjust in self._ruled:
+            self._judge(index, adjust, cert)
+        self._account.adjustments += len(self._ruled)
+        self._ruled.clear()
         self._account.checkpoints += 1
         self._day = closed.day
         self._open.clear()

@@ -20,7 +20,11 @@ def accounts_view(accounts: list[Account]) -> Group:
     parts: list[Table | Text] = []
     for account in accounts:
         title = Text(f"{account.file}\n", style="bold cyan")
-        counts = f"{len(account.hashes):,} settled charges, {account.checkpoints:,} checkpoints"
+        settled = len(account.hashes) - account.adjustments
+        counts = f"{settled:,} settled charges, "
+        if account.adjustments:
+            counts += f"{account.adjustments:,} adjustments, "
+        counts += f"{account.checkpoints:,} checkpoints"
         title.append(counts, style="bold")
         if account.relay_id:
             title.append(f"  of relay {account.relay_id.hex()[:SHOWN_ID]}…", style="dim")
@@ -51,7 +55,8 @@ def accounts_json(accounts: list[Account], forks: list[str]) -> dict[str, Any]:
             {
                 "file": str(account.file),
                 "relay": account.relay_id.hex() if account.relay_id else None,
-                "leaves": len(account.hashes),
+                "leaves": len(account.hashes) - account.adjustments,
+                "adjustments": account.adjustments,
                 "checkpoints": account.checkpoints,
                 "fault": account.fault,
                 "totals": [

@@ -35,12 +35,13 @@ from kurir_client.errors import (
     RelayError,
     UsageError,
 )
+from kurir_client.link import Link
 from kurir_client.messenger import Messenger
+from kurir_client.offers import Offer, category_named, has_prices, offer, refused
 from kurir_client.outbox import INNER_ID_BYTES
 from kurir_client.process import no_core_dumps
 from kurir_client.profile import Profile
 from kurir_client.schema import Contact, Message
-from kurir_client.terms import Offer, offer, refused
 from kurir_wire.ids import digest, u32
 
 RENEW_EVERY: Final = 6 * 3_600.0
@@ -58,16 +59,23 @@ class Customer:
 
     @property
     def offer(self) -> Offer:
-        """What a message sent now would cost, and until when an answer is free."""
+        """What an answer sent now would cost, and what is open."""
         return self._bot.offer(self.name)
 
-    async def send(self, text: str, max_price: int = 0) -> None:
+    def price(self, category: str | None = None) -> Offer:
+        """The same for a message of a category; see :meth:`Bot.offer`."""
+        return self._bot.offer(self.name, category)
+
+    async def send(self, text: str, max_price: int = 0, category: str | None = None) -> None:
         """Write to the customer.
 
         :param max_price: micro-USD that may be spent; 0 sends only what is free
-        :raises RefusedError: it would cost more; ``quote_micro_usd`` says how much
+        :param category: ``service``, ``utility``, ``marketing`` or ``authentication``; looked at
+            where the tariff has categories, and ``service`` there if nothing is said
+        :raises RefusedError: it would cost more, or cannot be sent now; ``quote_micro_usd`` says
+            what it would cost
         """
-        await self._bot.send(self.name, text, max_price)
+        await self._bot.send(self.name, text, max_price, category=category)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +92,14 @@ class Incoming:
     id: bytes = field(repr=False)
     _replies: Iterator[int] = field(repr=False, default_factory=itertools.count)
 
-    async def reply(self, text: str, max_price: int = 0) -> None:
+    async def reply(self, text: str, max_price: int = 0, category: str | None = None) -> None:
         """Answer; free within 24 hours of the customer's message. See :meth:`Customer.send`.
 
         A bot that was killed gets the message again; its first reply to it, its second and so on
         are then not sent a second time.
         """
         reply_id = digest("bot-reply", self.id, u32(next(self._replies)))[:INNER_ID_BYTES]
-        await self.customer._bot.send(self.customer.name, text, max_price, reply_id)
+        await self.customer._bot.send(self.customer.name, text, max_price, reply_id, category)
 
 
 Handler = Callable[[Incoming], Awaitable[None]]
@@ -125,27 +133,34 @@ class Bot:
         self._handler = handler
         return handler
 
-    def offer(self, name: str) -> Offer:
-        """What a message to this customer would cost now.
+    def offer(self, name: str, category: str | None = None) -> Offer:
+        """What a message to this customer would cost now, and what is open.
 
-        :raises UsageError: there is no such customer
+        :raises UsageError: there is no such customer, or no such category
+        :raises RefusedError: the operator has not approved the business
         """
-        return offer(self._profile.store, self._contact(name), self._clock())
+        wanted = category_named(category)
+        return offer(self._profile.store, self._contact(name), self._profile.clock(), wanted)
 
     async def send(
-        self, name: str, text: str, max_price: int = 0, inner_id: bytes | None = None
+        self,
+        name: str,
+        text: str,
+        max_price: int = 0,
+        inner_id: bytes | None = None,
+        category: str | None = None,
     ) -> None:
         """Write to a customer by name; it leaves at once, or as soon as the relay is there.
 
         :param inner_id: 16 bytes that name what is said; the same again is not said twice
-        :raises RefusedError: it would cost more than ``max_price``
-        :raises UsageError: there is no such customer
+        :raises RefusedError: it would cost more than ``max_price``, or cannot be sent now
+        :raises UsageError: there is no such customer, or no such category
         """
-        contact = self._contact(name)
-        due = offer(self._profile.store, contact, self._clock())
-        if due.price_micro_usd > max_price:
-            raise refused(due)
-        self._need().queue_text(contact, text, max_price, inner_id)
+        contact, due = self._contact(name), self.offer(name, category)
+        if due.price_micro_usd is None or due.price_micro_usd > max_price:
+            raise refused(due, contact.name)
+        wanted = category_named(category)
+        self._need().queue_text(contact, text, max_price, inner_id, wanted)
 
     def run(self) -> None:
         """Run until SIGTERM or Ctrl+C. What stops it is said in a line, not a traceback."""
@@ -170,7 +185,7 @@ class Bot:
             raise ProfileError("the bot has no passphrase", "set KURIR_PASSPHRASE")
         profile = Profile.open(self._home, passphrase, self._clock, self._ca_file)
         self._messenger = Messenger(profile, on_change=self._changed)
-        self._messenger.on_connect = lambda link: business.keep_fresh(profile, link)
+        self._messenger.on_connect = self._connected
         jobs = [
             asyncio.create_task(self._messenger.follow(lambda state: log.info("%s", state))),
             asyncio.create_task(self._answer()),
@@ -193,6 +208,10 @@ class Bot:
     async def _changed(self) -> None:
         self._wake.set()
 
+    async def _connected(self, link: Link) -> None:
+        await business.keep_fresh(self._profile, link)
+        self._wake.set()
+
     async def _renew(self) -> None:
         """A connection may last for months; each new one renews by itself."""
         messenger = self._need()
@@ -208,6 +227,8 @@ class Bot:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            if not has_prices(messenger.profile.store):
+                continue  # nothing can be answered before the first connection has brought them
             for message in messenger.unread():
                 await self._handle(message)
                 # Marked only now: a bot that is killed in between sees the message again.

@@ -14,6 +14,7 @@ from kurir_billing.errors import BillingError
 from kurir_billing.invoice import Invoice, Records, open_head, verify_invoice
 from kurir_billing.leaf import Leaf, open_leaf
 from kurir_client import business_keys, ledger, mailboxes
+from kurir_client import terms as own_terms
 from kurir_client.errors import RelayError, UsageError
 from kurir_client.link import Link
 from kurir_client.meeting import fetch_rate_card
@@ -71,6 +72,7 @@ async def register(profile: Profile, link: Link, legal_name: str) -> None:
     await _leave_card(profile, link, address)
     await prove(profile, link)
     await _refill(profile, link)
+    await fetch_terms(profile, link)
 
 
 def renew_keys(profile: Profile) -> None:
@@ -89,9 +91,41 @@ def needs_card(profile: Profile) -> bool:
     return not business_keys.is_named(profile, MailboxId(address.id))
 
 
+async def greet(profile: Profile, link: Link) -> None:
+    """What a business does at each connection before it writes: say in a card what keys it has, if
+    the last one says otherwise; prove itself; take the operator's terms. Nothing for a person."""
+    if not _is_registered(profile):
+        return
+    if needs_card(profile):
+        await keep_fresh(profile, link)
+        return
+    try:
+        await prove(profile, link)
+    except RelayError as error:
+        if error.code != codes.NOT_AUTHORISED:
+            raise
+        text = (
+            f"the relay does not take this business for the one that it knows ({error.what}); "
+            "register again: kurir business register"
+        )
+        with profile.store.transaction():
+            profile.store.add_note(None, text, profile.clock())
+        return  # what customers wrote is read all the same
+    await fetch_terms(profile, link)
+
+
+async def fetch_terms(profile: Profile, link: Link) -> None:
+    """Take the operator's terms and entry tickets, over a connection that has proved itself.
+
+    :raises RelayError: they are not in order
+    """
+    answer = await link.request(frames.GetTerms, frames.TermsAre)
+    own_terms.take(profile, answer, link.cert, own_id(profile))
+
+
 async def keep_fresh(profile: Profile, link: Link) -> None:
-    """What a business does at each connection: replace keys in time and say so in a new card, prove
-    itself, refill prekeys, take the rate card in force.
+    """What a business does now and then: replace keys in time and say so in a new card, prove
+    itself, refill prekeys, take the rate card in force and the operator's terms.
 
     :raises UsageError: it was never registered
     """
@@ -107,6 +141,7 @@ async def keep_fresh(profile: Profile, link: Link) -> None:
     await prove(profile, link)
     await _refill(profile, link)
     await fetch_rate_card(profile, link)
+    await fetch_terms(profile, link)
 
 
 async def prove(profile: Profile, link: Link) -> None:

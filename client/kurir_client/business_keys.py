@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from kurir_billing.charge import Lane, lane_message, packed
+from kurir_billing.charge import packed
+from kurir_billing.lane import Lane, lane_message
 from kurir_client.errors import RelayError
 from kurir_client.meeting import unpack_card
 from kurir_client.profile import Profile

@@ -67,6 +67,7 @@ class Destination(Struct, frozen=True, array_like=True, forbid_unknown_fields=Tr
     market: str | None
     week: U32
     key: Bytes32
+    born_hour: U32 | None = None
 
     def __repr__(self) -> str:
         return "<Destination>"
@@ -83,6 +84,7 @@ class Destination(Struct, frozen=True, array_like=True, forbid_unknown_fields=Tr
             address.market,
             address.week,
             address.key,
+            address.born_hour,
         )
 
     @property
@@ -97,7 +99,7 @@ class Destination(Struct, frozen=True, array_like=True, forbid_unknown_fields=Tr
 
     def is_same_place(self, other: Destination) -> bool:
         """Whether it is the same mailbox, be it as of another week."""
-        return msgspec.structs.replace(self, week=other.week, key=other.key) == other
+        return (self.mailbox_id, self.read_pk) == (other.mailbox_id, other.read_pk)
 
 
 class Intro(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

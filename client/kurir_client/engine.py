@@ -12,11 +12,10 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-import msgspec
-
 from kurir_billing import charge as charges
 from kurir_billing.grant import Grant, grant_message
-from kurir_billing.kinds import GrantKind
+from kurir_billing.kinds import Category, GrantKind
+from kurir_billing.report import Report, frank_tag, place_hash
 from kurir_client import content as contents
 from kurir_client.content import Content
 from kurir_crypto import message, padding, restart, sealing
@@ -25,7 +24,7 @@ from kurir_crypto.keys import IdentityKeyPair, SigningKeyPair
 from kurir_crypto.restart import REQUEST_BYTES, OneUseKeys
 from kurir_crypto.sealing import Binding, EnvelopeKeyPair, MailboxKey
 from kurir_crypto.session import Session
-from kurir_crypto.settlement import frank_tag, generate_kf, settlement_secret
+from kurir_crypto.settlement import settlement_secret
 from kurir_wire.beacons import Beacon
 from kurir_wire.entries import Delivery, Label, Submission
 from kurir_wire.errors import MalformedError
@@ -66,28 +65,6 @@ class AddressRoute:
 
     mailbox_id: MailboxId
     envelope_pk: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class PaidRoute:
-    """Into a customer's mailbox that we pay for: the opening of its gate, and its sealing key."""
-
-    mailbox_id: MailboxId
-    opening: bytes = field(repr=False)
-    key: MailboxKey
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What a business signs besides the envelope: the line, the evidence, a fresh beacon, and the
-    lane with the next number."""
-
-    line: charges.Line
-    grant: Grant | None
-    beacon: Beacon
-    lane: charges.Lane
-    lane_key: SigningKeyPair
-    lane_seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +113,8 @@ class Unsealed:
 class Opened:
     """An envelope, opened and checked.
 
-    ``fresh``: a handshake made this session just now. ``secret`` settles the envelope.
+    ``fresh``: a handshake made this session just now. ``secret`` settles the envelope. ``report``
+    would show it to the operator, if it has a category that could be wrong.
     """
 
     session: Session
@@ -145,6 +123,7 @@ class Opened:
     used_ec: int | None
     used_kem: int | None
     secret: bytes | None = field(repr=False)
+    report: Report | None
 
     @property
     def peer(self) -> IdentityPublic:
@@ -158,13 +137,18 @@ def make_grant(
     mailbox_id: MailboxId,
     read_key: SigningKeyPair,
     beacon: Beacon,
+    ticket: bytes | None = None,
 ) -> Grant:
-    """The customer's permission to answer for a day, counted from the beacon."""
-    kind = GrantKind.SERVICE
+    """The customer's permission to answer for a day, counted from the beacon.
+
+    :param ticket: the hash of the entry ticket by which the customer came, if this is to say so
+    """
+    kind = GrantKind.SERVICE if ticket is None else GrantKind.ENTRY
+    named = ticket or NO_HASH
     signed = grant_message(
-        relay_id, business_id, mailbox_id, kind, beacon.minute, beacon.nonce, NO_HASH
+        relay_id, business_id, mailbox_id, kind, beacon.minute, beacon.nonce, named
     )
-    return Grant(kind, beacon.minute, beacon.nonce, NO_HASH, read_key.sign(signed))
+    return Grant(kind, beacon.minute, beacon.nonce, named, read_key.sign(signed))
 
 
 def seal_personal(session: Session, content: Content, route: PersonRoute, now: int) -> Sealed:
@@ -174,8 +158,8 @@ def seal_personal(session: Session, content: Content, route: PersonRoute, now: i
     """
     envelope_id = EnvelopeId(os.urandom(ENVELOPE_ID_BYTES))
     binding = Binding(route.mailbox_id, envelope_id)
-    after, data, bucket = _encrypt(session, content, binding, address=False)
-    body = _seal(route.key, now, binding, data, bucket)
+    after, data, bucket = encrypt(session, content, binding, address=False)
+    body = seal_body(route.key, now, binding, data, bucket)
     submission = Submission(
         route.mailbox_id, envelope_id, body, DEFAULT_LIFE_HOURS, token=route.token
     )
@@ -189,69 +173,9 @@ def seal_to_business(session: Session, content: Content, route: AddressRoute) ->
     """
     envelope_id = EnvelopeId(os.urandom(ENVELOPE_ID_BYTES))
     binding = Binding(route.mailbox_id, envelope_id)
-    after, data, bucket = _encrypt(session, content, binding, address=True)
+    after, data, bucket = encrypt(session, content, binding, address=True)
     body = sealing.seal_to_address(route.envelope_pk, binding, data, bucket)
     return Sealed(after, Submission(route.mailbox_id, envelope_id, body, DEFAULT_LIFE_HOURS))
-
-
-def seal_paid(
-    session: Session,
-    content: Content,
-    route: PaidRoute,
-    terms: Terms,
-    relay_id: RelayId,
-    now: int,
-) -> Sealed:
-    """A metered envelope with its signed charge.
-
-    The settlement key goes inside; outside stand only its hash and the franking tag, so that the
-    relay can neither settle by itself nor see what is settled.
-
-    :raises MessageTooLongError: the text does not fit the largest bucket
-    """
-    envelope_id = EnvelopeId(os.urandom(ENVELOPE_ID_BYTES))
-    business_id = terms.lane.business_id
-    settle_key = generate_kf()
-    category = terms.line.category
-    content = msgspec.structs.replace(content, category=category, settle_key=settle_key)
-    label = Label(
-        business_id,
-        category,
-        _frank(content, settle_key, relay_id, business_id, route.mailbox_id, envelope_id, category),
-        charges.lock_of(settlement_secret(settle_key, envelope_id)),
-    )
-    label_hash = charges.label_hash(label, relay_id, route.mailbox_id, envelope_id)
-    binding = Binding(route.mailbox_id, envelope_id, label_hash)
-    after, data, bucket = _encrypt(session, content, binding, address=False)
-    body = _seal(route.key, now, binding, data, bucket)
-    unsigned = charges.Charge(
-        line=terms.line,
-        opening=route.opening,
-        frank=label.frank,
-        lock=label.lock,
-        private_salt=os.urandom(32),
-        fresh_salt=os.urandom(32),
-        beacon_minute=terms.beacon.minute,
-        beacon_nonce=terms.beacon.nonce,
-        lane=terms.lane,
-        lane_seq=terms.lane_seq,
-        grant=terms.grant,
-        signature=bytes(64),
-    )
-    private_hash = unsigned.private_hash(
-        relay_id, route.mailbox_id, envelope_id, body, DEFAULT_LIFE_HOURS
-    )
-    fields = unsigned.signed_fields(relay_id, private_hash)
-    signature = terms.lane_key.sign(charges.charge_message(*fields))
-    signed = msgspec.structs.replace(unsigned, signature=signature)
-    submission = Submission(
-        route.mailbox_id,
-        envelope_id,
-        body,
-        DEFAULT_LIFE_HOURS,
-        charge=charges.packed(signed),
-    )
-    return Sealed(after, submission, charges.charge_hash(*fields))
 
 
 def seal_request(
@@ -261,7 +185,7 @@ def seal_request(
     envelope_id = EnvelopeId(os.urandom(ENVELOPE_ID_BYTES))
     binding = Binding(route.mailbox_id, envelope_id)
     data = restart.request(own, keys, binding)
-    body = _seal(route.key, now, binding, data, _REQUEST_BUCKET)
+    body = seal_body(route.key, now, binding, data, _REQUEST_BUCKET)
     return Submission(route.mailbox_id, envelope_id, body, DEFAULT_LIFE_HOURS, token=route.token)
 
 
@@ -304,13 +228,15 @@ def open_message(unsealed: Unsealed, keys: Keys, now: int) -> Opened:
     content = contents.decode(plain)
     if label is None and (content.category is not None or content.settle_key is not None):
         raise MalformedError("the message claims that a business pays for it; nobody does")
-    secret = _check_label(content, label, unsealed) if label else None
-    return Opened(session, content, fresh, used_ec, used_kem, secret)
+    secret, report = _check_label(content, label, unsealed) if label else (None, None)
+    return Opened(session, content, fresh, used_ec, used_kem, secret, report)
 
 
-def _encrypt(
+def encrypt(
     session: Session, content: Content, binding: Binding, *, address: bool
 ) -> tuple[Session, bytes, int]:
+    """:returns: the session after it, the bytes to seal, and the bucket that they go into
+    :raises MessageTooLongError: the text does not fit the largest bucket"""
     plain = contents.encode(content)
     handshake = session.initiated and not session.confirmed
     bucket = padding.bucket_for(len(plain), address=address, handshake=handshake)
@@ -318,7 +244,8 @@ def _encrypt(
     return after, data, bucket
 
 
-def _seal(key: MailboxKey, now: int, binding: Binding, data: bytes, bucket: int) -> bytes:
+def seal_body(key: MailboxKey, now: int, binding: Binding, data: bytes, bucket: int) -> bytes:
+    """The outer layer, with the key of this week."""
     week = max(sealing.week_of(now), key.week)
     return sealing.seal_symmetric(key, week, binding, data, bucket)
 
@@ -348,8 +275,8 @@ def _decrypt(
     )
 
 
-def _check_label(content: Content, label: Label, unsealed: Unsealed) -> bytes:
-    """:returns: the settlement secret"""
+def _check_label(content: Content, label: Label, unsealed: Unsealed) -> tuple[bytes, Report | None]:
+    """:returns: the settlement secret, and what would show this message to the operator"""
     delivery = unsealed.delivery
     mailbox_id, envelope_id = MailboxId(delivery.mailbox_id), EnvelopeId(delivery.envelope_id)
     settle_key, business_id = content.settle_key, BusinessId(label.business_id)
@@ -358,7 +285,7 @@ def _check_label(content: Content, label: Label, unsealed: Unsealed) -> bytes:
     secret = settlement_secret(settle_key, envelope_id)
     if not hmac.compare_digest(charges.lock_of(secret), label.lock):
         raise MalformedError("the message cannot be settled: its lock is not the label's")
-    frank = _frank(
+    frank = frank_of(
         content,
         settle_key,
         unsealed.relay_id,
@@ -369,10 +296,14 @@ def _check_label(content: Content, label: Label, unsealed: Unsealed) -> bytes:
     )
     if not hmac.compare_digest(frank, label.frank):
         raise MalformedError("the message could not be reported: its tag is not the label's")
-    return secret
+    if label.category == Category.NONE:
+        return secret, None
+    place, franked = place_hash(mailbox_id, envelope_id), contents.franked_bytes(content)
+    report = Report(business_id, place, label.category, franked, settle_key, label.lock)
+    return secret, report
 
 
-def _frank(
+def frank_of(
     content: Content,
     settle_key: bytes,
     relay_id: RelayId,
@@ -381,12 +312,5 @@ def _frank(
     envelope_id: EnvelopeId,
     category: int,
 ) -> bytes:
-    return frank_tag(
-        settle_key,
-        relay_id,
-        business_id,
-        mailbox_id,
-        envelope_id,
-        category,
-        contents.franked_bytes(content),
-    )
+    place, franked = place_hash(mailbox_id, envelope_id), contents.franked_bytes(content)
+    return frank_tag(settle_key, relay_id, business_id, place, category, franked)

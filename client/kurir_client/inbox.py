@@ -10,11 +10,12 @@ from __future__ import annotations
 from typing import Final
 
 from kurir_billing.errors import BillingError
-from kurir_billing.grant import Grant, check_grant
+from kurir_billing.report import packed_report
 from kurir_client import healing, sessions
 from kurir_client.content import HELLO, TEXT, Content, Destination
 from kurir_client.engine import Opened, Unsealed, open_message, unseal
 from kurir_client.errors import PeerError, RelayError
+from kurir_client.evidence import forget, learn_grant
 from kurir_client.outbox import queue
 from kurir_client.profile import Keyring, Profile, clean_name
 from kurir_client.schema import Contact, Kind, Mailbox, Role, Status
@@ -32,7 +33,7 @@ from kurir_crypto.sealing import EnvelopeKeyPair, MailboxKey, week_of
 from kurir_wire.codec import pack, unpack
 from kurir_wire.entries import Ack, Delivery
 from kurir_wire.errors import WireError
-from kurir_wire.ids import DAY, BusinessId, MailboxId, business_id_of
+from kurir_wire.ids import DAY, BusinessId, business_id_of
 
 OUT_OF_STEP: Final = (
     AuthenticationError,
@@ -134,11 +135,12 @@ def _apply(profile: Profile, mailbox: Mailbox, opened: Opened, now: int) -> bool
                 store.set_mailbox(old.id, state="closing")
     moved = content.intro is not None and _learn_address(profile, contact, content, now)
     if content.grant is not None and contact.kind == Kind.CUSTOMER:
-        _learn_grant(profile, contact.id, content.grant)
+        own = _own_business(profile)
+        learn_grant(store, contact.id, content.grant, profile.relay_id, own)
     if not store.first_time(contact.id, content.inner_id, now // DAY):
         return False
     if content.kind == TEXT:
-        store.add_message(
+        number = store.add_message(
             contact.id,
             content.inner_id,
             "in",
@@ -147,6 +149,8 @@ def _apply(profile: Profile, mailbox: Mailbox, opened: Opened, now: int) -> bool
             Status.UNREAD,
             content.category,
         )
+        if opened.report is not None:
+            store.keep_reportable(number, packed_report(opened.report), now // DAY)
     elif content.kind != HELLO:
         text = "a message of a kind that this kurir does not know; update to read it"
         store.add_message(contact.id, content.inner_id, "note", text, now, Status.UNREAD)
@@ -208,27 +212,12 @@ def _learn_address(profile: Profile, contact: Contact, content: Content, now: in
     former = None if contact.address is None else unpack(contact.address, Destination)
     there, store = there.forward(week_of(now)), profile.store
     if former is None or not former.is_same_place(there):
-        store.set_contact(contact.id, address=pack(there), market=address.market, permit=None)
+        store.set_contact(contact.id, address=pack(there), market=address.market)
+        forget(store, contact.id)
         return True
     if there.week < former.week:  # ours was of a wrong clock
         store.set_contact(contact.id, address=pack(there))
     return False
-
-
-def _learn_grant(profile: Profile, contact_id: int, grant: Grant) -> None:
-    store = profile.store
-    contact = store.contact(contact_id)
-    if contact.address is None:
-        raise PeerError(f"{contact.name} sent a permission to answer but no address")
-    there = unpack(contact.address, Destination)
-    business_id = _own_business(profile)
-    if there.read_pk is None or business_id is None:
-        raise PeerError(f"{contact.name} sent a permission that is not for us")
-    # The relay checks the beacon as well; only it can tell the ones it gave out.
-    check_grant(grant, profile.relay_id, business_id, MailboxId(there.mailbox_id), there.read_pk)
-    # A later grant extends; an older one that arrives late never shortens.
-    if contact.permit is None or unpack(contact.permit, Grant).minute < grant.minute:
-        store.set_contact(contact_id, permit=pack(grant))
 
 
 def _own_business(profile: Profile) -> BusinessId | None:

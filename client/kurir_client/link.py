@@ -35,6 +35,11 @@ CONNECT_TIMEOUT: Final = 10.0
 """Seconds until a relay that does not greet counts as away."""
 REPLY_TIMEOUT: Final = 30.0
 """Seconds until a relay that does not answer counts as away."""
+PING: Final = 20.0
+"""Seconds of silence after which the relay is asked whether it is there, and cut off after as long
+again: a connection can be dead without anybody saying so."""
+CLOSE_TIMEOUT: Final = 2.0
+"""Seconds that a goodbye may take."""
 
 OnDeliver = Callable[[list[entries.Delivery]], Awaitable[None]]
 FrameT = TypeVar("FrameT", bound=frames.Push)
@@ -181,6 +186,9 @@ async def open_link(
             compression=None,
             max_size=MAX_FRAME,
             open_timeout=CONNECT_TIMEOUT,
+            ping_interval=PING,
+            ping_timeout=PING,
+            close_timeout=CLOSE_TIMEOUT,
             user_agent_header=None,
             proxy=None,
         )

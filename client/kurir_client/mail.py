@@ -23,14 +23,21 @@ class MailRows(Database):
     """What is written, what was written, and what was signed for it."""
 
     def add_outgoing(
-        self, contact: int, inner_id: bytes, kind: int, text: str, now: int, max_price: int = 0
+        self,
+        contact: int,
+        inner_id: bytes,
+        kind: int,
+        text: str,
+        now: int,
+        max_price: int = 0,
+        category: int = 0,
     ) -> None:
         """Queue a message, with the next number of this contact."""
         seq = int(self._one("SELECT next_seq FROM contact WHERE id = ?", contact)[0])
         self._run("UPDATE contact SET next_seq = ? WHERE id = ?", seq + 1, contact)
         self._run(
-            "INSERT INTO outbox(contact, inner_id, kind, seq, text, made_at, max_price) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO outbox(contact, inner_id, kind, seq, text, made_at, max_price, category) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             contact,
             inner_id,
             kind,
@@ -38,20 +45,39 @@ class MailRows(Database):
             text,
             now,
             max_price,
+            category,
         )
 
-    def outgoing(self, limit: int, without: Collection[int] = ()) -> list[Outgoing]:
-        """What waits and may go, in the order in which it was written. Not to some contacts, and
-        only requests for a session to those with whom there is none to send on, so that a long
-        queue to one that cannot be written to does not hide all others."""
+    def outgoing(self, limit: int, now: int, without: Collection[int] = ()) -> list[Outgoing]:
+        """What waits and may go at ``now``, in the order in which it was written. Not to some
+        contacts, nor to those for whom the relay takes nothing yet, and only requests for a session
+        to those with whom there is none to send on, so that a long queue to one that cannot be
+        written to does not hide all others."""
         marks = ", ".join("?" * len(without))
         active = "contact IN (SELECT id FROM contact WHERE state = 'active')"
         can_go = (
             "(kind = ? OR wire IS NOT NULL"
             " OR contact IN (SELECT contact FROM session WHERE archived = 0))"
         )
-        where = f"WHERE {active} AND contact NOT IN ({marks}) AND {can_go} ORDER BY n LIMIT ?"
-        return self._rows(Outgoing, where, *without, RESTART, limit)
+        in_time = "contact NOT IN (SELECT contact FROM outbox WHERE not_before > ?)"
+        where = (
+            f"WHERE {active} AND contact NOT IN ({marks}) AND {can_go} AND {in_time} "
+            "ORDER BY n LIMIT ?"
+        )
+        return self._rows(Outgoing, where, *without, RESTART, now, limit)
+
+    def put_off(self, n: int, until: int) -> None:
+        """The relay wants it no sooner; nothing else for this contact goes before it."""
+        self._run("UPDATE outbox SET not_before = ? WHERE n = ?", until, n)
+
+    def put_off_no_longer(self, contact: int) -> None:
+        """What kept the relay from taking it is no more."""
+        self._run("UPDATE outbox SET not_before = NULL WHERE contact = ?", contact)
+
+    def next_due(self, now: int) -> int | None:
+        """The first second at which something that was put off may go."""
+        row = self._one("SELECT min(not_before) FROM outbox WHERE not_before > ?", now)
+        return None if row[0] is None else int(row[0])
 
     def addressed(self) -> set[int]:
         """The contacts to whom something waits."""
@@ -60,6 +86,10 @@ class MailRows(Database):
     def one_outgoing(self, n: int) -> Outgoing | None:
         """One of them, if it still waits."""
         return next(iter(self._rows(Outgoing, "WHERE n = ?", n)), None)
+
+    def outgoing_of(self, inner_id: bytes) -> Outgoing | None:
+        """The one that says this, if it still waits."""
+        return next(iter(self._rows(Outgoing, "WHERE inner_id = ?", inner_id)), None)
 
     def wire_outgoing(
         self, n: int, wire: bytes | None, now: int | None, charge_hash: bytes | None = None
@@ -81,6 +111,19 @@ class MailRows(Database):
             line,
             n,
         )
+
+    def sign_anew(self, n: int) -> None:
+        """Throw away what was signed, as the relay has refused it: what is due is worked out again
+        when it goes out."""
+        self._run(
+            "UPDATE outbox SET quote = NULL, wire = NULL, wired_at = NULL, charge_hash = NULL "
+            "WHERE n = ?",
+            n,
+        )
+
+    def void_quotes(self, contact: int) -> None:
+        """There is other evidence now than they were made on: price anew what is not signed yet."""
+        self._run("UPDATE outbox SET quote = NULL WHERE contact = ? AND wire IS NULL", contact)
 
     def drop_outgoing(self, n: int) -> None:
         """It is at the relay, or given up."""
@@ -138,9 +181,12 @@ class MailRows(Database):
         at: int,
         status: Status,
         category: int | None = None,
-    ) -> None:
-        """Add to the history."""
-        self._run(
+    ) -> int:
+        """Add to the history.
+
+        :returns: its number
+        """
+        return self._run(
             "INSERT INTO message(contact, inner_id, direction, text, at, status, category) "
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
             contact,
@@ -159,15 +205,24 @@ class MailRows(Database):
         if not last or (last[0].direction, last[0].text) != ("note", text):
             self.add_message(contact, None, "note", text, at, Status.UNREAD)
 
-    def set_message(self, inner_id: bytes, status: Status, price: int | None = None) -> None:
+    def set_message(
+        self,
+        inner_id: bytes,
+        status: Status,
+        price: int | None = None,
+        category: int | None = None,
+    ) -> None:
         """What became of a message that we sent."""
         self._run(
-            "UPDATE message SET status = ?, price = coalesce(?, price) "
-            "WHERE inner_id = ? AND direction = 'out'",
-            status,
-            price,
-            inner_id,
+            "UPDATE message SET status = ?, price = coalesce(?, price), "
+            "category = coalesce(?, category) WHERE inner_id = ? AND direction = 'out'",
+            *(status, price, category, inner_id),
         )
+
+    def has_written(self, contact: int) -> bool:
+        """Whether the person ever wrote something to a contact, sent or not."""
+        query = "SELECT 1 FROM message WHERE contact = ? AND direction = 'out'"
+        return self._maybe(query, contact) is not None
 
     def message_sent(self, inner_id: bytes) -> Message | None:
         """A message that we sent."""

@@ -75,7 +75,7 @@ def give(profile: Profile, contact: Contact, now: int) -> None:
         role, gate, market = Role.PERSONAL, token_gate(opening), None
     mailbox = plan(role, profile.relay_id, gate, opening, seal, now, market, contact.id)
     store.add_mailbox(mailbox)
-    store.set_contact(contact.id, own_mailbox=mailbox.id, introduced=False)
+    store.set_contact(contact.id, own_mailbox=mailbox.id, introduced=False, refusal_told=0)
 
 
 async def tend(profile: Profile, link: Link) -> None:
@@ -171,6 +171,7 @@ async def open_live(profile: Profile, link: Link) -> int:
             else:
                 # A relay with a full disk, or one connection with too many: its keys stay here.
                 raise refused_by_relay(result)
+    await _tell_refused(profile, link)
     for batch in _batches(store.mailboxes("closing")):
         # Asked anew, for something may have come into it just before the other side moved on.
         proofs = [open_entry(item, link) for item in batch]
@@ -191,6 +192,19 @@ async def open_live(profile: Profile, link: Link) -> int:
                 if result is None or result.code in (codes.OK, *GONE_CODES):
                     store.drop_mailbox(mailbox_id)
     return waiting
+
+
+async def _tell_refused(profile: Profile, link: Link) -> None:
+    """Tell the relay which categories the person wants no more, for mailboxes that are open here.
+    It learns that somebody refuses them, and then that a business wanted to send such."""
+    store = profile.store
+    for contact in store.contacts():
+        mailbox_id, wanted = contact.own_mailbox, contact.refuses
+        if wanted == contact.refusal_told or mailbox_id is None or mailbox_id not in link.opened:
+            continue
+        await link.one(lambda n, at=mailbox_id, bits=wanted: frames.SetRefused(n, at, bits))  # type: ignore[misc]
+        with store.transaction():
+            store.set_contact(contact.id, refusal_told=wanted)
 
 
 def _empty(result: entries.Result | None) -> bool:

@@ -7,6 +7,7 @@ from typing import Final
 
 from kurir_billing.errors import RateCardError
 from kurir_billing.ratecard import OTHER, RateCard, open_rate_card
+from kurir_billing.ticket import ticket_hash
 from kurir_client import mailboxes, sessions
 from kurir_client.content import HELLO, Destination
 from kurir_client.errors import PeerError, RelayError, UsageError
@@ -14,7 +15,7 @@ from kurir_client.healing import SEND_AGAIN_MOST
 from kurir_client.link import Link
 from kurir_client.outbox import queue
 from kurir_client.profile import Profile, check_name, clean_name
-from kurir_client.schema import Contact, Invite, Kind, Role, Status
+from kurir_client.schema import CameBy, Contact, Invite, Kind, Role, Status
 from kurir_crypto.errors import CryptoError
 from kurir_crypto.invite import InviteSecret
 from kurir_crypto.restart import OneUseKeys
@@ -35,7 +36,7 @@ from kurir_wire.errors import ExpiredError, WireError
 from kurir_wire.gates import token_gate
 from kurir_wire.ids import DAY, HOUR, BusinessId, MailboxId
 from kurir_wire.limits import CARD_LIFE
-from kurir_wire.links import BusinessLink, InviteLink, pin_of
+from kurir_wire.links import BusinessLink, InviteLink, LinkEntry, pin_of
 from kurir_wire.prekeys import IdentityPublic
 
 CARD_AGE: Final = DAY
@@ -136,6 +137,9 @@ async def add_business(
 ) -> Contact:
     """Fetch and check a business's card and badge, and make a mailbox into which it pays.
 
+    By an entry link, the first message names the ad or link, if it is the first ever: a mailbox
+    that was there before opens no entry window.
+
     :param country: two letters, or a market of the rate card; what the business is told
     :raises PeerError: no such business, or its card or badge is not in order
     """
@@ -165,8 +169,16 @@ async def add_business(
         _keep_card(profile, contact, answer, card, now)
         if contact.own_mailbox is None:
             mailboxes.give(profile, contact, now)
+        if business.entry is not None and not store.has_written(contact.id):
+            _note_entry(profile, contact, business.entry)
     await mailboxes.create_new(profile, link)
     return store.contact(contact.id)
+
+
+def _note_entry(profile: Profile, contact: Contact, entry: LinkEntry) -> None:
+    business_id = BusinessId(contact.business_id or b"")
+    ticket = ticket_hash(profile.relay_id, business_id, entry.entry_id, entry.not_after)
+    profile.store.set_came_by(CameBy(contact.id, ticket, entry.not_after, None))
 
 
 async def renew_cards(profile: Profile, link: Link) -> None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from kurir_billing.kinds import Category
 from kurir_client import business, healing, inbox, mailboxes, outbox, upkeep
+from kurir_client.backoff import Backoff
 from kurir_client.content import MAX_TEXT, TEXT
 from kurir_client.errors import OfflineError, PeerError, RelayError, UsageError
 from kurir_client.link import Link, open_link
@@ -24,11 +26,12 @@ from kurir_client.meeting import (
     make_invite,
     renew_cards,
 )
+from kurir_client.offers import current_rate_card
+from kurir_client.pause import Pause
 from kurir_client.profile import Profile
 from kurir_client.schema import Contact, Message, Status
-from kurir_client.terms import current_rate_card
 from kurir_crypto.safety import safety_number
-from kurir_wire import entries, frames
+from kurir_wire import codes, entries, frames
 from kurir_wire.codec import unpack
 from kurir_wire.ids import DAY
 from kurir_wire.limits import MAX_ITEMS
@@ -39,6 +42,8 @@ IDLE_LIMIT: Final = 10.0
 """Seconds without progress after which a relay that announced envelopes counts as stuck."""
 BACKOFF: Final = (1.0, 60.0)
 """Seconds before the first and the last kind of reconnect; doubled in between, with jitter."""
+ACK_AGAIN: Final = 5.0
+"""Seconds until acknowledgements that the relay could not write down are sent again."""
 WATCH: Final = 0.3
 """Seconds between looks at whether another process has queued something."""
 
@@ -78,12 +83,18 @@ class Messenger:
         return found
 
     def queue_text(
-        self, contact: Contact, text: str, max_price: int = 0, inner_id: bytes | None = None
+        self,
+        contact: Contact,
+        text: str,
+        max_price: int = 0,
+        inner_id: bytes | None = None,
+        category: Category = Category.NONE,
     ) -> bytes:
         """Put a text into the outbox.
 
         :param max_price: micro-USD that a business accepts to pay for it
         :param inner_id: 16 bytes that name what is said; the same again is not said twice
+        :param category: what a business says that it is, where its tariff asks
         :returns: its inner id
         :raises UsageError: empty, or longer than a message may be
         :raises PeerError: the contact's keys changed
@@ -105,7 +116,7 @@ class Messenger:
         now = self.profile.clock()
         with self.profile.store.transaction():
             inner_id = outbox.queue(
-                self.profile.store, contact.id, TEXT, text, now, max_price, inner_id
+                self.profile.store, contact.id, TEXT, text, now, max_price, inner_id, category
             )
         self._changed = True
         self._progress.set()
@@ -183,8 +194,7 @@ class Messenger:
                 try:
                     if reading:
                         await self._open_live()
-                    if business.needs_card(profile):
-                        await business.keep_fresh(profile, link)
+                    await business.greet(profile, link)
                     if self.on_connect is not None:
                         await self.on_connect(link)
                     yield link
@@ -223,7 +233,7 @@ class Messenger:
         healing.ask_all(profile.store, profile.clock())
         await renew_cards(profile, self.link)
         await self._renew_rates()
-        slow: dict[int, outbox.Pause] = {}  # contacts that have to wait; the others go on
+        slow: dict[int, Pause] = {}  # contacts that have to wait; the others go on
         while True:
             beacon = await upkeep.fresh_beacon(profile, self.link)
             ready = outbox.prepare(profile, beacon, profile.clock(), slow)
@@ -245,7 +255,8 @@ class Messenger:
             raise RelayError(pause.why, hint, pause.code, pause.seconds)
 
     async def _renew_rates(self) -> None:
-        """Take the rate card in force when the relay has quoted by one that is not at hand."""
+        """Take the rate card in force, and the terms, when the relay has quoted by others than
+        those at hand."""
         store = self.profile.store
         wanted = store.get("rate_card_wanted")
         if wanted and wanted != current_rate_card(store)[1]:
@@ -253,6 +264,10 @@ class Messenger:
         if wanted:
             with store.transaction():
                 store.put("rate_card_wanted", b"")
+        if store.get("terms_wanted"):
+            await business.fetch_terms(self.profile, self.link)
+            with store.transaction():
+                store.put("terms_wanted", b"")
 
     async def caught_up(self) -> None:
         """Return when all that waited at the relay has been taken in, and answers to it went out.
@@ -272,28 +287,26 @@ class Messenger:
     async def follow(self, said: Callable[[str], None]) -> None:
         """Stay connected: send what waits and take in what comes, until cancelled.
 
-        :param said: told in a word what the link does: ``online``, ``reconnecting in 4 s``
+        :param said: told what the link does: ``online``, ``reconnecting in 4 s: …`` with the
+            reason, or what the relay puts off
         :raises RelayError: the relay is not the pinned one, or breaks the protocol
         """
-        delay = BACKOFF[0]
+        backoff = Backoff(*BACKOFF)
         while True:
-            asked = 0
+            why, asked = "", 0.0
             try:
                 async with self.online():
                     said("online")
-                    delay = BACKOFF[0]
-                    await self._stay()
-            except OfflineError:
-                pass  # said below, with when it tries again
+                    await self._stay(said, backoff.reset)
+            except OfflineError as error:
+                why = error.what
             except RelayError as error:
                 if error.retry_after is None:
                     raise
-                asked = error.retry_after  # its disk is full, or it is too busy: that passes
-            # Jitter, so that all clients of a relay that comes back do not come at once.
-            pause = max(asked, delay * random.uniform(0.5, 1.0))  # noqa: S311 - not a secret
-            said(f"reconnecting in {pause:.0f} s")
+                why, asked = error.what, error.retry_after  # its disk is full, or it is too busy
+            pause = max(asked, backoff.pause())
+            said(f"reconnecting in {math.ceil(pause)} s: {why}")
             await asyncio.sleep(pause)
-            delay = min(delay * 2, BACKOFF[1])
 
     async def invite(self, label: str) -> InviteLink:
         """Make a single-use link for one person; see :func:`.meeting.make_invite`."""
@@ -317,21 +330,40 @@ class Messenger:
             self._arrived.put_nowait(delivery)
 
     async def _take_in(self, link: Link) -> None:
-        """Store each delivery, then acknowledge; several at once where several have come."""
+        """Store each delivery, then acknowledge; several at once where several have come. What the
+        relay could not take note of is acknowledged again."""
+        late: list[entries.Ack] = []
         while True:
-            batch = [await self._arrived.get()]
-            while len(batch) < MAX_ITEMS and not self._arrived.empty():
-                batch.append(self._arrived.get_nowait())
+            batch = await self._next_arrivals(ACK_AGAIN if late else None)
             now = self.profile.clock()
-            acks = [inbox.receive(self.profile, delivery, now) for delivery in batch]
-            await link.results(
-                lambda n, acks=acks: frames.Acks(n, acks),  # type: ignore[misc]
-                len(acks),
+            acks = late + [inbox.receive(self.profile, delivery, now) for delivery in batch]
+            part, late = acks[:MAX_ITEMS], acks[MAX_ITEMS:]
+            results = await link.results(
+                lambda n, part=part: frames.Acks(n, part),  # type: ignore[misc]
+                len(part),
             )
+            late += [
+                ack
+                for ack, result in zip(part, results, strict=True)
+                if result is not None and result.code == codes.UNAVAILABLE
+            ]
+            with contextlib.suppress(RelayError):  # the next flush asks again, and says why not
+                await self._renew_rates()
             self._waiting -= len(batch)
-            self._progress.set()
-            if self.on_change is not None:
-                await self.on_change()
+            if batch:
+                self._progress.set()
+                if self.on_change is not None:
+                    await self.on_change()
+
+    async def _next_arrivals(self, timeout: float | None) -> list[entries.Delivery]:
+        """What has come, at least one, or nothing for ``timeout`` seconds."""
+        try:
+            batch = [await asyncio.wait_for(self._arrived.get(), timeout)]
+        except TimeoutError:
+            return []
+        while len(batch) < MAX_ITEMS and not self._arrived.empty():
+            batch.append(self._arrived.get_nowait())
+        return batch
 
     async def _next_progress(self, timeout: float | None) -> None:
         """Wait until something was taken in.
@@ -369,8 +401,9 @@ class Messenger:
         await self._open_live()
         await self.flush()
 
-    async def _stay(self) -> None:
-        version, again = -1, 0.0
+    async def _stay(self, said: Callable[[str], None], on_settled: Callable[[], None]) -> None:
+        """:param on_settled: called when this connection has been of use"""
+        version, again, put_off = -1, 0.0, ""
         clock = asyncio.get_running_loop().time
         while True:
             try:
@@ -382,12 +415,22 @@ class Messenger:
                     self._changed, again = False, 0.0
                     version = self.profile.store.version()
                     await self._tend()
+                    due = self.profile.store.next_due(self.profile.clock())
+                    if due is not None:
+                        again = clock() + min(due - self.profile.clock(), BACKOFF[1])
+                    if put_off:
+                        put_off = ""
+                        said("online")
+                on_settled()
             except RelayError as error:
                 if error.retry_after is None:
                     raise
                 # What the relay put off is tried again then; all else goes on meanwhile.
                 again = clock() + min(error.retry_after, BACKOFF[1])
                 version = self.profile.store.version()
+                if error.what != put_off:
+                    put_off = error.what
+                    said(f"{put_off}; trying again")
             with contextlib.suppress(TimeoutError):
                 await self._next_progress(WATCH)
                 self._changed = True

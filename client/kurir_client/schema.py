@@ -9,9 +9,26 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
-SCHEMA: Final = """
+REPORTS: Final = """
+CREATE TABLE reportable(             -- messages to us that the operator could be shown
+    message INTEGER PRIMARY KEY REFERENCES message(n),
+    report BLOB NOT NULL,            -- packed Report
+    day INTEGER NOT NULL,            -- on which it came
+    reported_on INTEGER              -- day
+);
+CREATE TABLE adjustment(             -- charges of ours that the operator re-rated
+    hash BLOB PRIMARY KEY,
+    body BLOB NOT NULL,              -- packed Adjust
+    leaf BLOB NOT NULL,              -- packed Leaf of the charge
+    report BLOB                      -- packed Report that proves it; NULL: no key here opens it
+) WITHOUT ROWID;
+"""
+"""What version 3 added for reports."""
+
+SCHEMA: Final = (
+    """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE contact(
     id INTEGER PRIMARY KEY,
@@ -30,6 +47,9 @@ CREATE TABLE contact(
     next_seq INTEGER NOT NULL DEFAULT 1,
     market TEXT,                     -- business: the market we claim; customer: theirs
     permit BLOB,                     -- customer: packed Grant with the latest window
+    entry_permit BLOB,               -- customer: packed Grant of kind entry, their first
+    refuses INTEGER NOT NULL DEFAULT 0,  -- business: categories that we take no more, as bits
+    refusal_told INTEGER NOT NULL DEFAULT 0,  -- those that the relay knows of
     wants_session INTEGER NOT NULL DEFAULT 0,  -- no session here may be sent on: start afresh
     asked_at INTEGER,                -- second at which we last asked for a fresh session
     card_at INTEGER                  -- business: second at which its card was fetched
@@ -91,7 +111,9 @@ CREATE TABLE outbox(
     wire BLOB,                       -- packed Submission; the same bytes at each retry
     wired_at INTEGER,
     charge_hash BLOB,
-    quote BLOB                       -- packed Line that the relay quoted and we accept
+    quote BLOB,                      -- packed Line that the relay quoted and we accept
+    category INTEGER NOT NULL DEFAULT 0,  -- what the business says it is; 0: it did not say
+    not_before INTEGER               -- second before which the relay does not want it
 );
 CREATE TABLE message(
     n INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -102,7 +124,7 @@ CREATE TABLE message(
     at INTEGER NOT NULL,
     status TEXT NOT NULL,            -- unread, read; of our own: queued, stored, failed
     category INTEGER,                -- of a metered message
-    price INTEGER                    -- micro-USD, of a business's own message
+    price INTEGER                    -- micro-USD that a business's own message adds to its bill
 );
 CREATE INDEX message_status ON message(direction, status);
 CREATE TABLE heard(
@@ -121,6 +143,23 @@ CREATE TABLE charge(
     answer BLOB,                     -- the relay's receipt or refusal
     settled_day INTEGER
 ) WITHOUT ROWID;
+CREATE TABLE pass(                   -- what the relay says is paid or free already
+    contact INTEGER NOT NULL REFERENCES contact(id),
+    kind INTEGER NOT NULL,
+    body BLOB NOT NULL,              -- packed Pass
+    PRIMARY KEY(contact, kind)
+) WITHOUT ROWID;
+CREATE TABLE ticket(                 -- entry tickets of this business
+    hash BLOB PRIMARY KEY,           -- as grants name it
+    body BLOB NOT NULL,              -- packed Ticket
+    not_after INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE entry(                  -- how we came to a business, if by an entry link
+    contact INTEGER PRIMARY KEY REFERENCES contact(id),
+    ticket BLOB NOT NULL,            -- hash of the entry ticket
+    not_after INTEGER NOT NULL,      -- second from which it no longer counts
+    seq INTEGER                      -- number of the message whose grant names it
+);
 CREATE TABLE checkpoint(
     note BLOB PRIMARY KEY,           -- as the relay signed it
     size INTEGER NOT NULL,
@@ -129,7 +168,28 @@ CREATE TABLE checkpoint(
     agrees INTEGER NOT NULL          -- 0: kept as evidence, for it contradicts one that agrees
 ) WITHOUT ROWID;
 """
+    + REPORTS
+)
 
+_EVIDENCE: Final = """
+ALTER TABLE contact ADD COLUMN entry_permit BLOB;
+ALTER TABLE contact ADD COLUMN refuses INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE contact ADD COLUMN refusal_told INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE outbox ADD COLUMN category INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE outbox ADD COLUMN not_before INTEGER;
+CREATE TABLE pass(
+    contact INTEGER NOT NULL REFERENCES contact(id), kind INTEGER NOT NULL, body BLOB NOT NULL,
+    PRIMARY KEY(contact, kind)
+) WITHOUT ROWID;
+CREATE TABLE ticket(
+    hash BLOB PRIMARY KEY, body BLOB NOT NULL, not_after INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE entry(
+    contact INTEGER PRIMARY KEY REFERENCES contact(id), ticket BLOB NOT NULL,
+    not_after INTEGER NOT NULL, seq INTEGER
+);
+"""
+"""Version 3: categories, and what shows that a message is free or paid already."""
 
 MIGRATIONS: Final = {
     # Sessions of version 1 had no post-quantum ratchet: each contact gets a fresh one. It did not
@@ -156,6 +216,7 @@ CREATE TABLE checkpoint(
     agrees INTEGER NOT NULL
 ) WITHOUT ROWID;
 """,
+    2: _EVIDENCE + REPORTS,
 }
 """What brings a database of a version to the next one; applied in order, in one transaction."""
 
@@ -208,6 +269,9 @@ class Contact:
     next_seq: int
     market: str | None
     permit: bytes | None = field(repr=False)
+    entry_permit: bytes | None = field(repr=False)
+    refuses: int
+    refusal_told: int
     wants_session: bool
     asked_at: int | None
     card_at: int | None
@@ -257,6 +321,8 @@ class Outgoing:
     wired_at: int | None
     charge_hash: bytes | None
     quote: bytes | None
+    category: int
+    not_before: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +350,45 @@ class OwnCharge:
     state: str
     answer: bytes | None
     settled_day: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldPass:
+    """A row of ``pass``."""
+
+    contact: int
+    kind: int
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CameBy:
+    """A row of ``entry``: the ad or link by which we came to a business."""
+
+    contact: int
+    ticket: bytes = field(repr=False)
+    not_after: int
+    seq: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reportable:
+    """A row of ``reportable``: what shows one message to the operator."""
+
+    message: int
+    report: bytes = field(repr=False)
+    day: int
+    reported_on: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAdjust:
+    """A row of ``adjustment``: a charge of ours that the operator re-rated."""
+
+    hash: bytes
+    body: bytes
+    leaf: bytes
+    report: bytes | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,17 @@
-"""Contacts, mailboxes, invites, sessions, checkpoints; with the mail and our own prekeys, all that
-a profile stores.
+"""Contacts, mailboxes, invites, sessions, checkpoints; with the mail, our own prekeys and the
+evidence of a business, all that a profile stores.
 """
 
 from __future__ import annotations
 
+from kurir_client.evidence_rows import EvidenceRows
 from kurir_client.mail import MailRows
 from kurir_client.prekeys import KeyRows
+from kurir_client.report_rows import ReportRows
 from kurir_client.schema import Contact, Invite, Kind, Mailbox, SeenCheckpoint
 
 
-class Store(MailRows, KeyRows):
+class Store(MailRows, KeyRows, EvidenceRows, ReportRows):
     """A profile's database."""
 
     # contacts

@@ -1,100 +1,95 @@
-"""What a message to a customer would cost now, and the line that a business signs for it."""
+"""The operator's terms, as a business keeps them: by which tariff it is billed, in which tier it
+is, how many conversations it may start, and its entry tickets.
+
+Lines are signed under the newest terms only. Older ones never come back, so that a relay cannot
+switch tariffs and leave no trace. Source: docs/protocol.md, "Terms".
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Final
 
-from kurir_billing.charge import Line
-from kurir_billing.grant import Grant
-from kurir_billing.kinds import REFUSAL_TEXT, Category, Class, RefusalCode
-from kurir_billing.ratecard import RateCard, parse, rate_card_hash
-from kurir_billing.tariffs import DEFAULT_TARIFF, Facts, price
-from kurir_client.errors import PeerError, RefusedError
-from kurir_client.schema import Contact
+from kurir_billing.kinds import REFUSAL_TEXT, RefusalCode
+from kurir_billing.terms import Terms, open_terms
+from kurir_billing.ticket import open_ticket
+from kurir_client.errors import RefusedError, RelayError
+from kurir_client.profile import Profile
 from kurir_client.store import Store
-from kurir_wire.cards import Signed
-from kurir_wire.codec import unpack
-from kurir_wire.ids import NO_HASH, Hash
-from kurir_wire.limits import CLOCK_SKEW
+from kurir_wire.cards import TIER_NAMES
+from kurir_wire.errors import WireError
+from kurir_wire.frames import TermsAre
+from kurir_wire.ids import BusinessId
+from kurir_wire.relaycert import RelayCert
+
+_TERMS: Final = "terms"
+_STARTS_LEFT: Final = "starts_left"
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """``closes_at``: second at which the free window shuts; None if it is shut."""
-
-    price_micro_usd: int
-    closes_at: int | None
+def known(store: Store) -> Terms | None:
+    """The newest terms that were seen; None before the operator has approved the business."""
+    data = store.get(_TERMS)
+    return None if data is None else open_terms(data)
 
 
-def offer(store: Store, contact: Contact, now: int) -> Offer:
-    """What a message sent now would cost, and until when an answer is free."""
-    line, grant = charge_terms(store, contact, None, now)
-    return Offer(line.list_price, grant.closes_at if grant else None)
-
-
-def charge_terms(
-    store: Store, contact: Contact, quote: Line | None, now: int
-) -> tuple[Line, Grant | None]:
-    """The line to sign, and the grant to show with it.
-
-    :param quote: a line that the relay quoted and whose price the business accepts; it is signed
-        only if it follows from the rate card and the evidence at hand
-    :raises PeerError: the customer's market is not known
-    :raises RefusedError: the relay quoted what is not due
-    """
-    if contact.market is None:
-        raise PeerError(f"{contact.name} is not a customer")
-    grant = unpack(contact.permit, Grant) if contact.permit else None
-    if quote is not None:
-        _check_quote(store, contact.market, grant, quote, now)
-        return quote, grant if quote.klass == Class.IN_WINDOW else None
-    if grant is not None and not grant.is_open(now):
-        grant = None
-    tariff = (store.get("tariff") or DEFAULT_TARIFF.encode()).decode()
-    return _line(store, contact.market, tariff, window_open=grant is not None), grant
-
-
-def _line(store: Store, market: str, tariff: str, *, window_open: bool) -> Line:
-    card, card_hash = current_rate_card(store)
-    due = price(tariff, Facts(market, Category.NONE, window_open), card)
-    if isinstance(due, RefusalCode):
-        raise RefusedError(REFUSAL_TEXT[due], "wait until the customer writes again", due)
-    return Line(market, tariff, card_hash, Category.NONE, due.klass, due.micro_usd, NO_HASH)
-
-
-def _check_quote(store: Store, market: str, grant: Grant | None, quote: Line, now: int) -> None:
-    """A business that signed whatever it is quoted could be overcharged without proof.
-
-    :raises RefusedError: another line is due
-    """
-    window_open = quote.klass == Class.IN_WINDOW
-    if quote != _line(store, market, quote.tariff, window_open=window_open):
-        raise RefusedError(
-            "the relay quoted a price that does not follow from its rate card",
-            "keep its signed refusal, and take it up with the operator",
-            RefusalCode.BAD_PARAMETER,
+def need(store: Store) -> Terms:
+    """:raises RefusedError: there are none yet"""
+    found = known(store)
+    if found is None:
+        code = RefusalCode.NOT_APPROVED
+        hint = (
+            "ask the operator of the relay for it, also if it was approved before there were terms "
+            "to sign; see: kurir business status"
         )
-    # Two clocks may differ by a little at the window's end; by more, the relay is wrong or lies.
-    if not window_open and grant is not None and grant.is_open(now + CLOCK_SKEW):
-        raise RefusedError(
-            "the relay wants to charge for an answer whose window is open",
-            "keep its signed refusal and compare the clocks; then take it up with the operator",
-            RefusalCode.BAD_PARAMETER,
-        )
+        raise RefusedError(f"{REFUSAL_TEXT[code]} ({int(code)})", hint, code)
+    return found
 
 
-def current_rate_card(store: Store) -> tuple[RateCard, Hash]:
-    """The rate card that the relay last sent, checked then."""
-    body = unpack(store.need("rate_card"), Signed).body
-    return parse(body), rate_card_hash(body)
+def starts_left(store: Store) -> int | None:
+    """How many more customers could be written to outside of their window when the relay was last
+    asked; None for any number."""
+    value = store.get(_STARTS_LEFT)
+    return int(value) if value else None
 
 
-def refused(due: Offer) -> RefusedError:
-    """The refusal to send without paying, with what it would cost."""
-    code = RefusalCode.OUTSIDE_WINDOW
-    return RefusedError(
-        f"{REFUSAL_TEXT[code]}: this message would cost {due.price_micro_usd} micro-USD",
-        f"accept the price to send it all the same: --max-price {due.price_micro_usd}",
-        code,
-        due.price_micro_usd,
-    )
+def take(profile: Profile, answer: TermsAre, cert: RelayCert, business_id: BusinessId) -> None:
+    """Check and keep what the relay says, and tell the person of a change.
+
+    :raises RelayError: it is not the operator's word
+    """
+    store, now, relay_id = profile.store, profile.clock(), cert.relay_id
+    try:
+        tickets = [open_ticket(data) for data in answer.tickets]
+        for ticket in tickets:
+            ticket.verify(cert.operator_pk, relay_id, business_id)
+        new = None if answer.terms is None else open_terms(answer.terms)
+        if new is not None:
+            new.verify(cert.operator_pk, relay_id, business_id)
+    except WireError as error:
+        raise RelayError(f"the relay shows terms that are not in order: {error}") from error
+    with store.transaction():
+        for ticket, data in zip(tickets, answer.tickets, strict=True):
+            store.put_ticket(ticket.hash(relay_id, business_id), data, ticket.not_after)
+        store.drop_tickets(now)
+        left = "" if answer.starts_left is None else str(answer.starts_left)
+        store.put(_STARTS_LEFT, left.encode())
+        if new is None or answer.terms is None:
+            return
+        former = known(store)
+        if former is not None and new != former and new.issued <= former.issued:
+            text = (
+                f"the relay shows older terms ({describe(new)}) than it did before "
+                f"({describe(former)}); the newer ones count here. Ask its operator"
+            )
+            store.add_note(None, text, now)
+            return
+        store.put(_TERMS, answer.terms)
+        if former is not None and describe(new) != describe(former):
+            text = f"the operator has changed the terms: {describe(new)}; before {describe(former)}"
+            store.add_note(None, text, now)
+
+
+def describe(terms: Terms) -> str:
+    """Terms in a few words."""
+    tier = TIER_NAMES.get(terms.tier, str(terms.tier))
+    starts = "any number of" if terms.starts is None else f"{terms.starts:,}"
+    return f"tariff {terms.tariff}, tier {tier}, {starts} conversations started in 24 hours"

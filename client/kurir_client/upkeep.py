@@ -54,6 +54,7 @@ def forget(profile: Profile) -> int:
     store, now = profile.store, profile.clock()
     with store.transaction():
         store.forget_before(now // DAY)
+        store.forget_reportable(now // DAY)
         store.drop_retired_keys(now // DAY)
         forget_weeks(store, now)
     return now // DAY

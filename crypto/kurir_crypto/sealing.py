@@ -31,7 +31,18 @@ from kurir_crypto.hidden import Hidden
 from kurir_crypto.kdf import hkdf
 from kurir_crypto.padding import ADDRESS_SEAL_BYTES, MAILBOX_SEAL_BYTES, pad, unpad
 from kurir_crypto.reader import read_state
-from kurir_wire.ids import NO_HASH, WEEK, EnvelopeId, Hash, MailboxId, domain, u8, u32
+from kurir_wire.ids import (
+    NO_HASH,
+    WEEK,
+    EnvelopeId,
+    Hash,
+    MailboxId,
+    RelayId,
+    domain,
+    u8,
+    u32,
+)
+from kurir_wire.limits import REPORT_SIZES
 
 KEM_PUBLIC_BYTES: Final = 1_184
 ENVELOPE_PUBLIC_BYTES: Final = KEM_PUBLIC_BYTES + 32
@@ -231,6 +242,41 @@ def seal_to_address(public: bytes, binding: bytes, message: bytes, bucket: int) 
     :raises InvalidKeyError: a key that no honest party makes
     :raises MessageTooLongError: the message does not fit
     """
+    return _seal(public, _info(binding), message, bucket)
+
+
+def open_at_address(own: EnvelopeKeyPair, binding: bytes, body: bytes) -> bytes:
+    """Open a body that :func:`seal_to_address` made.
+
+    :raises AuthenticationError: it does not open with this key and binding
+    :raises MalformedMessageError: it opens, and its writer did not pad it
+    """
+    return unpad(own.decrypt(_info(binding), body))
+
+
+def seal_report(public: bytes, relay_id: RelayId, complaint: bytes) -> bytes:
+    """A report for the operator, who alone can open it.
+
+    :param public: ``report_pk`` of the relay's certificate, 1,216 bytes
+    :return: one of ``REPORT_SIZES`` bytes
+    :raises InvalidKeyError: a key that no honest relay has
+    :raises MessageTooLongError: more than any report has
+    """
+    room = len(complaint) + 1 + ADDRESS_SEAL_BYTES
+    size = next((size for size in REPORT_SIZES if size >= room), REPORT_SIZES[-1])
+    return _seal(public, domain("sealed-report") + u8(_SEALING) + relay_id, complaint, size)
+
+
+def open_copy(own: EnvelopeKeyPair, relay_id: RelayId, adjust: Hash, sealed: bytes) -> bytes:
+    """The report that the operator sealed to a business, with the adjustment of this hash.
+
+    :raises AuthenticationError: it does not open with this key, or is of another adjustment
+    :raises MalformedMessageError: it opens, and was not padded
+    """
+    return unpad(own.decrypt(domain("sealed-copy") + u8(_SEALING) + relay_id + adjust, sealed))
+
+
+def _seal(public: bytes, info: bytes, message: bytes, size: int) -> bytes:
     if len(public) != ENVELOPE_PUBLIC_BYTES:
         raise InvalidKeyError(f"an envelope key has {ENVELOPE_PUBLIC_BYTES} bytes")
     check_x25519_public(public[KEM_PUBLIC_BYTES:])
@@ -241,17 +287,7 @@ def seal_to_address(public: bytes, binding: bytes, message: bytes, bucket: int) 
         )
     except ValueError as error:
         raise InvalidKeyError("the envelope key is not valid") from error
-    padded = pad(message, bucket - ADDRESS_SEAL_BYTES)
-    return _hpke().encrypt(padded, recipient, _info(binding))
-
-
-def open_at_address(own: EnvelopeKeyPair, binding: bytes, body: bytes) -> bytes:
-    """Open a body that :func:`seal_to_address` made.
-
-    :raises AuthenticationError: it does not open with this key and binding
-    :raises MalformedMessageError: it opens, and its writer did not pad it
-    """
-    return unpad(own.decrypt(_info(binding), body))
+    return _hpke().encrypt(pad(message, size - ADDRESS_SEAL_BYTES), recipient, info)
 
 
 def _hpke() -> Suite:

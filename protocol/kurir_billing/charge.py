@@ -11,12 +11,14 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, structs
 
-from kurir_billing.errors import EvidenceError
 from kurir_billing.grant import Grant
-from kurir_billing.kinds import Category, Class, RefusalCode
+from kurir_billing.kinds import Category, Class
+from kurir_billing.lane import Lane
+from kurir_billing.listed import Listed, check_signed
+from kurir_billing.ticket import Entry
 from kurir_wire.codec import pack, unpack
 from kurir_wire.entries import Label
-from kurir_wire.errors import MalformedError, SignatureError, WireError
+from kurir_wire.errors import MalformedError
 from kurir_wire.gates import MARKET_BYTES, TARIFF_BYTES, padded
 from kurir_wire.ids import (
     NO_HASH,
@@ -25,7 +27,6 @@ from kurir_wire.ids import (
     Hash,
     MailboxId,
     RelayId,
-    business_id_of,
     digest,
     u8,
     u16,
@@ -33,43 +34,10 @@ from kurir_wire.ids import (
     u64,
 )
 from kurir_wire.prekeys import U8, U32, U63, Bytes16, Bytes32, Bytes64
-from kurir_wire.signing import message_to_sign, verify
+from kurir_wire.signing import message_to_sign
 
 MarketText = Annotated[str, Meta(min_length=1, max_length=MARKET_BYTES)]
 TariffText = Annotated[str, Meta(min_length=1, max_length=TARIFF_BYTES)]
-
-
-class Lane(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A key that numbers and signs a business's charges, enrolled by the business's root key."""
-
-    root_pk: Bytes32
-    lane_pk: Bytes32
-    not_after: U63
-    signature: Bytes64
-
-    @property
-    def business_id(self) -> BusinessId:
-        """The business whose root key enrolled this lane."""
-        return business_id_of(self.root_pk)
-
-    def check_signature(self) -> None:
-        """:raises EvidenceError: not enrolled by its root key, now or ever"""
-        message = lane_message(self.business_id, self.lane_pk, self.not_after)
-        try:
-            verify(self.root_pk, message, self.signature, "the lane")
-        except SignatureError as error:
-            raise EvidenceError(str(error)) from error
-
-    def verify(self, now: int) -> None:
-        """:raises EvidenceError: not enrolled by its root key, or no longer valid"""
-        self.check_signature()
-        if now >= self.not_after:
-            raise EvidenceError("the lane key has expired; enrol a new one")
-
-
-def lane_message(business_id: BusinessId, lane_pk: bytes, not_after: int) -> bytes:
-    """What the root key of a business signs to enrol a lane."""
-    return message_to_sign("lane", business_id, lane_pk, u64(not_after))
 
 
 class Line(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -117,7 +85,9 @@ class Charge(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 
     ``opening`` opens the mailbox's gate; ``frank`` and ``lock`` complete the label; the two salts
     keep the commitments from being guessed; ``beacon_minute`` and ``beacon_nonce`` say that the
-    charge is fresh; ``lane_seq`` rises strictly within a lane; ``grant`` is the evidence, if any.
+    charge is fresh; ``lane_seq`` rises strictly within a lane. Evidence, if any, is ``grant``, with
+    ``entry`` if it is of that kind, and ``pass_hash``, which names a pass (zeros: none). ``listed``
+    is there if the lane signed a list of charges.
     """
 
     line: Line
@@ -131,6 +101,9 @@ class Charge(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     lane: Lane
     lane_seq: U63
     grant: Grant | None
+    entry: Entry | None
+    pass_hash: Bytes32
+    listed: Listed | None
     signature: Bytes64
 
     @property
@@ -153,6 +126,8 @@ class Charge(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
             beacon_nonce=bytes(16),
             lane_seq=0,
             grant=None,
+            entry=None,
+            pass_hash=NO_HASH,
         )
 
     def label(self) -> Label:
@@ -161,7 +136,8 @@ class Charge(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 
     def fresh_hash(self) -> Hash:
         """``H(fresh)``: when and on what evidence."""
-        evidence = self.grant.hash if self.grant else NO_HASH
+        grant = self.grant.hash if self.grant else NO_HASH
+        evidence = digest("evidence", grant, self.pass_hash)
         return digest(
             "fresh",
             self.fresh_salt,
@@ -191,9 +167,9 @@ class Charge(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
         )
 
     def signed_fields(self, relay_id: RelayId, private_hash: Hash) -> tuple[bytes, ...]:
-        """``H(line) H(priv) lock lane_pk``."""
+        """``H(line) H(priv) lock frank lane_pk``."""
         line_hash = self.line.hash(relay_id, self.business_id)
-        return line_hash, private_hash, self.lock, self.lane.lane_pk
+        return line_hash, private_hash, self.lock, self.frank, self.lane.lane_pk
 
 
 def label_hash(
@@ -217,14 +193,18 @@ def lock_of(secret: bytes) -> Hash:
     return digest("lock", secret)
 
 
-def charge_message(line_hash: bytes, private_hash: bytes, lock: bytes, lane_pk: bytes) -> bytes:
+def charge_message(
+    line_hash: bytes, private_hash: bytes, lock: bytes, frank: bytes, lane_pk: bytes
+) -> bytes:
     """What the lane key signs. Its SHA-256 is the charge's hash (:func:`charge_hash`)."""
-    return message_to_sign("charge", line_hash, private_hash, lock, lane_pk)
+    return message_to_sign("charge", line_hash, private_hash, lock, frank, lane_pk)
 
 
-def charge_hash(line_hash: bytes, private_hash: bytes, lock: bytes, lane_pk: bytes) -> Hash:
+def charge_hash(
+    line_hash: bytes, private_hash: bytes, lock: bytes, frank: bytes, lane_pk: bytes
+) -> Hash:
     """The name of a charge."""
-    return digest("charge", line_hash, private_hash, lock, lane_pk)
+    return digest("charge", line_hash, private_hash, lock, frank, lane_pk)
 
 
 def open_charge(data: bytes) -> Charge:
@@ -245,102 +225,13 @@ def check_charge_signature(charge: Charge, relay_id: RelayId, private_hash: Hash
     :raises EvidenceError: not signed by the lane key that it names
     """
     fields = charge.signed_fields(relay_id, private_hash)
-    try:
-        verify(charge.lane.lane_pk, charge_message(*fields), charge.signature, "the charge")
-    except SignatureError as error:
-        raise EvidenceError(str(error)) from error
-    return charge_hash(*fields)
+    name = charge_hash(*fields)
+    check_signed(
+        charge_message(*fields), name, charge.lane.lane_pk, charge.signature, charge.listed
+    )
+    return name
 
 
-class Receipt(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The relay's word that it accepted a charge. ``accepted_at`` in seconds; on a retry after the
-    second has been erased it is the start of the hour."""
-
-    charge: Bytes32
-    accepted_at: U63
-    pass_hash: Bytes32
-    signature: Bytes64
-
-    def verify(self, receipt_pk: bytes) -> None:
-        """:raises SignatureError: not made by this relay"""
-        verify(
-            receipt_pk,
-            receipt_message(self.charge, self.accepted_at, self.pass_hash),
-            self.signature,
-            "the receipt",
-        )
-
-
-def receipt_message(charge: bytes, accepted_at: int, pass_hash: bytes = NO_HASH) -> bytes:
-    """What the relay signs on acceptance."""
-    return message_to_sign("receipt", charge, u64(accepted_at), pass_hash)
-
-
-class Quote(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The line that the relay would accept now."""
-
-    line: Line
-
-    def hash(self, relay_id: RelayId, business_id: BusinessId) -> Hash:
-        """``H(quote)``."""
-        return digest("quote", self.line.hash(relay_id, business_id))
-
-
-class Refusal(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The relay's word that it did not accept a charge; only now may the business sign anew."""
-
-    charge: Bytes32
-    code: U32
-    now: U63
-    quote: Quote | None
-    signature: Bytes64
-
-    def verify(self, receipt_pk: bytes, relay_id: RelayId, business_id: BusinessId) -> None:
-        """:raises SignatureError: not made by this relay"""
-        quote = self.quote.hash(relay_id, business_id) if self.quote else NO_HASH
-        verify(
-            receipt_pk,
-            refusal_message(self.charge, self.code, self.now, quote),
-            self.signature,
-            "the refusal",
-        )
-
-
-def refusal_message(charge: bytes, code: int, now: int, quote: bytes = NO_HASH) -> bytes:
-    """What the relay signs on refusal."""
-    return message_to_sign("refusal", charge, u32(code), u64(now), quote)
-
-
-def open_receipt(data: bytes) -> Receipt:
-    """:raises MalformedError: not a receipt"""
-    return unpack(data, Receipt, limit=2_048)
-
-
-def open_refusal(data: bytes) -> Refusal:
-    """:raises MalformedError: not a refusal, or with an unknown code or quote"""
-    refusal = unpack(data, Refusal, limit=2_048)
-    if refusal.quote is not None:
-        refusal.quote.line.check_form()
-    try:
-        RefusalCode(refusal.code)
-    except ValueError as error:
-        raise MalformedError("the refusal has an unknown code") from error
-    return refusal
-
-
-def open_lane(data: bytes, now: int) -> Lane:
-    """Decode and check a lane certificate.
-
-    :raises EvidenceError: not a lane, or not valid at ``now``
-    """
-    try:
-        lane = unpack(data, Lane, limit=2_048)
-    except WireError as error:
-        raise EvidenceError(f"not a lane: {error}") from error
-    lane.verify(now)
-    return lane
-
-
-def packed(value: Charge | Receipt | Refusal | Lane | Line) -> bytes:
+def packed(value: Charge | Lane | Line) -> bytes:
     """The transmitted form."""
     return pack(value)

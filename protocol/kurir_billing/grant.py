@@ -95,14 +95,17 @@ def check_grant(
     :param beacon_nonce: the relay's own beacons by minute; ``None`` where they cannot be recomputed
     :raises EvidenceError: forged, moved, or resting on a beacon that the relay never gave out
     """
-    if grant.kind != GrantKind.SERVICE or grant.ticket != NO_HASH:
+    if grant.kind not in tuple(GrantKind):
         raise EvidenceError("a grant of this kind is not known here")
+    kind = GrantKind(grant.kind)
+    if (kind is GrantKind.ENTRY) != (grant.ticket != NO_HASH):
+        raise EvidenceError("a grant names an entry ticket if it is of kind entry, and only then")
     if beacon_nonce is not None and not hmac.compare_digest(
         beacon_nonce(grant.minute), grant.nonce
     ):
         raise EvidenceError("the grant rests on a beacon that this relay never gave out")
     message = grant_message(
-        relay_id, business_id, mailbox_id, GrantKind(grant.kind), grant.minute, grant.nonce
+        relay_id, business_id, mailbox_id, kind, grant.minute, grant.nonce, grant.ticket
     )
     try:
         verify(read_pk, message, grant.signature, "the grant")

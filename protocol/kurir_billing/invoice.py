@@ -15,9 +15,10 @@ from typing import Any, Final
 
 from msgspec import Struct, structs
 
-from kurir_billing.charge import Lane, Line
+from kurir_billing.charge import Line
 from kurir_billing.errors import BillingError, EvidenceError, InvoiceError, RateCardError
 from kurir_billing.kinds import Category, Class
+from kurir_billing.lane import Lane
 from kurir_billing.leaf import Leaf
 from kurir_billing.ratecard import RateCard, open_rate_card
 from kurir_billing.standing import Standing, check_standing

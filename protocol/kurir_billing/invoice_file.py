@@ -17,12 +17,16 @@ from datetime import date
 from enum import IntEnum
 from typing import Any, Final, TypeVar
 
-from kurir_billing.charge import Lane, Line
+import msgspec
+
+from kurir_billing.charge import Line
 from kurir_billing.errors import InvoiceError
 from kurir_billing.invoice import EPOCH_ORDINAL, MAX_DAY, Invoice, InvoiceHead, show_day
 from kurir_billing.kinds import Category, Class
+from kurir_billing.lane import Lane
 from kurir_billing.leaf import Leaf
 from kurir_billing.ledger import MAX_NOTE
+from kurir_billing.listed import Listed
 from kurir_billing.standing import PlaceInLedger, Standing
 from kurir_wire.cards import check_name
 from kurir_wire.codec import pack, unpack
@@ -166,8 +170,10 @@ def _line_object(leaf: Leaf, lane: int, where: str) -> dict[str, object]:
         "opener": None if line.opener == NO_HASH else line.opener.hex(),
         "private": leaf.private_hash.hex(),
         "lock": leaf.lock.hex(),
+        "frank": leaf.frank.hex(),
         "secret": leaf.secret.hex(),
         "lane": lane,
+        "listed": _show_listed(leaf.listed),
         "signature": _base64(leaf.signature),
     }
 
@@ -195,8 +201,10 @@ def _leaf(row: _Object, lanes: list[Lane]) -> tuple[Leaf, int, PlaceInLedger]:
         row.day("day"),
         row.hex("private", 32),
         row.hex("lock", 32),
+        row.hex("frank", 32),
         row.hex("secret", 32),
         lanes[index - 1],
+        row.listed("listed"),
         row.base64("signature", 64),
     )
     place = PlaceInLedger(row.integer("index"), row.proof("proof"))
@@ -322,6 +330,21 @@ class _Object:
             raise self.fault(name, "is not a list of hashes in hex")
         return tuple(self._hex(name, step, 32) for step in steps)
 
+    def listed(self, name: str) -> Listed | None:
+        value = self._take(name)
+        if value is None:
+            return None
+        try:
+            # Its limits are those of the wire; one spelling, so that the file has one too.
+            place = msgspec.convert(dict(value), _ListedRow, strict=True)
+            found = Listed(place.index, place.size, [bytes.fromhex(step) for step in place.proof])
+            msgspec.convert(msgspec.to_builtins(found, builtin_types=(bytes,)), Listed)
+        except (TypeError, ValueError, msgspec.ValidationError):
+            found = None
+        if found is None or _show_listed(found) != dict(value):
+            raise self.fault(name, "is not a place in a list of charges")
+        return found
+
     def items(self, name: str) -> list[Any]:
         value = self._take(name)
         if not isinstance(value, list) or isinstance(value, _Pairs):
@@ -332,6 +355,19 @@ class _Object:
 def _name(name: str) -> str:
     """A field's name for an error: short, and escaped if a terminal could not show it."""
     return name[:40] if name[:40].isprintable() else ascii(name[:40])
+
+
+class _ListedRow(msgspec.Struct, forbid_unknown_fields=True):
+    index: int
+    size: int
+    proof: list[str]
+
+
+def _show_listed(listed: Listed | None) -> dict[str, object] | None:
+    if listed is None:
+        return None
+    proof = [step.hex() for step in listed.proof]
+    return {"index": listed.index, "size": listed.size, "proof": proof}
 
 
 def _show_note(note: bytes | None, where: str) -> str | None:

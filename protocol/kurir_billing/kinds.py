@@ -45,6 +45,7 @@ class RefusalCode(IntEnum):
     RATE_LIMIT = 130_429
     UNDELIVERABLE = 131_026
     OUTSIDE_WINDOW = 131_047
+    STOPPED_MARKETING = 131_050
     PAIR_RATE = 131_056
     NOT_APPROVED = 133_010
 
@@ -54,6 +55,7 @@ REFUSAL_TEXT: Final = {
     RefusalCode.RATE_LIMIT: "too many messages at once",
     RefusalCode.UNDELIVERABLE: "the customer's mailbox is gone or does not take your messages",
     RefusalCode.OUTSIDE_WINDOW: "more than 24 hours since the customer last wrote",
+    RefusalCode.STOPPED_MARKETING: "the customer takes no marketing",
     RefusalCode.PAIR_RATE: "too many messages to this customer at once",
     RefusalCode.NOT_APPROVED: "the operator has not approved this business yet",
 }

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from kurir_billing.charge import Charge, Lane, Line, charge_hash, charge_message, lock_of
+from kurir_billing.charge import Charge, Line, charge_hash, charge_message, lock_of
 from kurir_billing.errors import EvidenceError
+from kurir_billing.lane import Lane
+from kurir_billing.listed import Listed, check_signed, listed_hash
 from kurir_wire.codec import pack, unpack
-from kurir_wire.errors import SignatureError
 from kurir_wire.ids import Hash, RelayId, digest, u32
 from kurir_wire.prekeys import U32, Bytes32, Bytes64
-from kurir_wire.signing import verify
 
 
 class Leaf(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -24,26 +24,40 @@ class Leaf(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     settled_day: U32
     private_hash: Bytes32
     lock: Bytes32
+    frank: Bytes32
     secret: Bytes32
     lane: Lane
+    listed: Listed | None
     signature: Bytes64
 
     @classmethod
     def settle(cls, charge: Charge, private_hash: Hash, secret: bytes, day: int) -> Leaf:
         """The leaf of a charge whose secret came back on ``day``."""
         return cls(
-            charge.line, day, private_hash, charge.lock, secret, charge.lane, charge.signature
+            charge.line,
+            day,
+            private_hash,
+            charge.lock,
+            charge.frank,
+            secret,
+            charge.lane,
+            charge.listed,
+            charge.signature,
         )
 
     def charge_hash(self, relay_id: RelayId) -> Hash:
         """The name of the charge that was settled."""
-        line_hash = self.line.hash(relay_id, self.lane.business_id)
-        return charge_hash(line_hash, self.private_hash, self.lock, self.lane.lane_pk)
+        return charge_hash(*self._signed_fields(relay_id))
 
     def hash(self, relay_id: RelayId) -> Hash:
         """``H(leaf)``: the charge, its day, its secret and its signature."""
         return digest(
-            "leaf", self.charge_hash(relay_id), u32(self.settled_day), self.secret, self.signature
+            "leaf",
+            self.charge_hash(relay_id),
+            u32(self.settled_day),
+            self.secret,
+            listed_hash(self.listed),
+            self.signature,
         )
 
     def check_signature(self, relay_id: RelayId) -> None:
@@ -56,17 +70,26 @@ class Leaf(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 
         :raises EvidenceError: the lane never signed this line
         """
-        line_hash = self.line.hash(relay_id, self.lane.business_id)
-        message = charge_message(line_hash, self.private_hash, self.lock, self.lane.lane_pk)
+        fields = self._signed_fields(relay_id)
         try:
-            verify(self.lane.lane_pk, message, self.signature, "the charge")
-        except SignatureError as error:
+            check_signed(
+                charge_message(*fields),
+                charge_hash(*fields),
+                self.lane.lane_pk,
+                self.signature,
+                self.listed,
+            )
+        except EvidenceError as error:
             raise EvidenceError("the business never signed this line") from error
 
     def check_settlement(self) -> None:
         """:raises EvidenceError: the secret is not the one that the message held"""
         if lock_of(self.secret) != self.lock:
             raise EvidenceError("settled without the secret that only the opened message holds")
+
+    def _signed_fields(self, relay_id: RelayId) -> tuple[bytes, ...]:
+        line_hash = self.line.hash(relay_id, self.lane.business_id)
+        return line_hash, self.private_hash, self.lock, self.frank, self.lane.lane_pk
 
 
 def open_leaf(data: bytes) -> Leaf:

@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from kurir_billing.adjust import Adjust
 from kurir_billing.errors import LedgerError
 from kurir_billing.leaf import Leaf
 from kurir_wire.errors import SignatureError
@@ -34,11 +35,16 @@ _NOTE: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What the ledger of a relay was when it had ``size`` leaves."""
+    """What the ledger of a relay was when it had ``size`` entries."""
 
     relay_id: RelayId
     size: int
     root: Hash
+
+
+def adjust_hash(adjust: Adjust, relay_id: RelayId) -> Hash:
+    """The hash by which an adjustment stands in the tree."""
+    return leaf_hash(adjust.hash(relay_id))
 
 
 def entry_hash(leaf: Leaf, relay_id: RelayId) -> Hash:

@@ -1,7 +1,8 @@
 """The file form of a ledger: one JSON object a line, in the order of the tree.
 
-First the certificate, then rate cards, then leaves, and after those of a day the checkpoint that
-closed it. It can be written and read line by line, however long it is. Each line has one spelling.
+First the certificate, then rate cards, then leaves and adjustments, and after those of a day the
+checkpoint that closed it. It can be written and read line by line, however long it is. Each line
+has one spelling.
 Source: docs/protocol.md, "Ledger file".
 """
 
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final, TypeAlias
 
+from kurir_billing.adjust import Adjust, open_adjust, packed_adjust
 from kurir_billing.errors import LedgerError
 from kurir_billing.invoice import EPOCH_ORDINAL, show_day
 from kurir_billing.leaf import Leaf, open_leaf, packed_leaf
@@ -20,7 +22,7 @@ from kurir_wire.codec import pack, unpack
 from kurir_wire.errors import WireError
 from kurir_wire.relaycert import RelayCert
 
-FORMAT: Final = "kurir-ledger/1"
+FORMAT: Final = "kurir-ledger/2"
 MAX_LINE: Final = 32_768
 """Bytes of one line: the largest rate card, as base64, takes 22 KiB."""
 
@@ -34,13 +36,13 @@ class PriceList:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The leaves so far are the ledger through this day, says the signed note."""
+    """The entries so far are the ledger through this day, says the signed note."""
 
     day: int
     note: bytes
 
 
-Part: TypeAlias = RelayCert | PriceList | Leaf | Closed
+Part: TypeAlias = RelayCert | PriceList | Leaf | Adjust | Closed
 
 
 def write_part(part: Part) -> bytes:
@@ -72,6 +74,8 @@ def _fields(part: Part) -> dict[str, str]:
             return {"rate_card": _base64(part.card)}
         case Closed():
             return {"day": show_day(part.day), "checkpoint": part.note.decode("utf-8")}
+        case Adjust():
+            return {"adjust": _base64(packed_adjust(part))}
         case _:
             return {"leaf": _base64(packed_leaf(part))}
 
@@ -86,6 +90,8 @@ def _part(fields: object) -> Part | None:
             return PriceList(base64.b64decode(data))
         case {"leaf": str(data)}:
             return open_leaf(base64.b64decode(data))
+        case {"adjust": str(data)}:
+            return open_adjust(base64.b64decode(data))
         case {"day": str(day), "checkpoint": str(note)}:
             return Closed(date.fromisoformat(day).toordinal() - EPOCH_ORDINAL, note.encode())
         case _:

@@ -5,7 +5,8 @@ Relay and business call the same function, so that the one signs what the other 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Final
 
 from kurir_billing.charge import Line
 from kurir_billing.errors import BillingError
@@ -14,7 +15,12 @@ from kurir_billing.leaf import Leaf
 from kurir_billing.quotas import Settled, amounts_due
 from kurir_billing.ratecard import RateCard
 from kurir_billing.tariffs import TARIFFS, price_of_class
-from kurir_wire.ids import NO_HASH, Hash, RelayId
+from kurir_billing.windows import PASS_LENGTH, SETTLE_WITHIN
+from kurir_wire.ids import DAY, NO_HASH, Hash, RelayId
+
+DAYS_BEFORE: Final = (SETTLE_WITHIN + PASS_LENGTH[PassKind.CONVERSATION]) // DAY + 1
+"""Days before a month in which a conversation that settles in it can have been due already: the
+opener settles at acceptance, the last message a day later and 30 days on; one more for the hour."""
 
 
 def total_due(
@@ -50,10 +56,23 @@ def total_due(
     return total + sum(due for _, due in amounts_due((entry[2] for entry in settled), charged))
 
 
+def openers(leaves: Iterable[Leaf], relay_id: RelayId) -> Iterator[Hash]:
+    """The conversations to which settled charges belong, by opener."""
+    for leaf in leaves:
+        if _has_conversations(leaf.line):
+            opener = opener_of(leaf.line, leaf.charge_hash(relay_id))
+            if opener is not None:
+                yield opener
+
+
 def opener_of(line: Line, name: Hash) -> Hash | None:
     """The charge that opened the conversation to which a charge belongs, under tariffs that have
     conversations."""
-    tariff = TARIFFS.get(line.tariff)
-    if tariff is None or PassKind.CONVERSATION not in tariff.passes:
+    if not _has_conversations(line):
         return None
     return name if line.opener == NO_HASH else Hash(line.opener)
+
+
+def _has_conversations(line: Line) -> bool:
+    tariff = TARIFFS.get(line.tariff)
+    return tariff is not None and PassKind.CONVERSATION in tariff.passes

@@ -13,6 +13,7 @@ from kurir_wire.limits import (
     MAX_LIFE_HOURS,
     MAX_PROOF,
     MAX_TEXT_DETAIL,
+    REPORT_SIZES,
 )
 from kurir_wire.prekeys import U8, U32, U63, Bytes16, Bytes32, Bytes64
 
@@ -24,6 +25,8 @@ Small = Annotated[bytes, Meta(max_length=2_048)]
 LifeHours = Annotated[int, Meta(ge=1, le=MAX_LIFE_HOURS)]
 Detail = Annotated[str, Meta(max_length=MAX_TEXT_DETAIL)]
 Code = Annotated[str, Meta(min_length=1, max_length=32)]
+
+SealedReport = Annotated[bytes, Meta(max_length=REPORT_SIZES[-1])]
 
 Proof = Annotated[list[Bytes32], Meta(max_length=MAX_PROOF)]
 """Hashes as :mod:`kurir_wire.merkle` makes them."""
@@ -99,10 +102,19 @@ class Result(_Entry, frozen=True):
 
 
 class Place(_Entry, frozen=True):
-    """Where a leaf stands in the ledger, and the proof that it does."""
+    """Where an entry stands in the ledger, and the proof that it does."""
 
     index: U63
     proof: Proof
+
+
+class Adjusted(_Entry, frozen=True):
+    """A re-rated charge: a packed ``kurir_billing.adjust.Adjust``, the packed leaf of the charge,
+    and the report on which it rests, sealed to the business (empty: its card had no usable key)."""
+
+    adjust: Small
+    leaf: Small
+    report: SealedReport
 
 
 def check_bucket(body: bytes) -> None:

@@ -5,9 +5,10 @@ reply repeats. Lists go both ways, so that one frame and one commit serve many e
 
 Client to relay: beacon, create, open, delete, submit, ack, put_card, get_card, register,
 put_prekeys, get_business, prove, rate_card, settlements, invoice, checkpoint, inclusion,
-consistency.
+consistency, terms, set_refused, report, adjustments.
 Relay to client: welcome, results, error, deliver, beacon_is, card_is, business_is, rate_card_is,
-settlements_are, invoice_is, checkpoint_is, inclusion_is, consistency_is.
+settlements_are, invoice_is, checkpoint_is, inclusion_is, consistency_is, terms_are,
+adjustments_are.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from kurir_wire.beacons import Beacon
 from kurir_wire.cards import Badge
 from kurir_wire.entries import (
     Ack,
+    Adjusted,
     CardBytes,
     Delivery,
     NewMailbox,
@@ -28,6 +30,7 @@ from kurir_wire.entries import (
     Place,
     Proof,
     Result,
+    SealedReport,
     Small,
     Submission,
 )
@@ -35,8 +38,9 @@ from kurir_wire.errors import UnknownFrameError
 from kurir_wire.limits import (
     MAX_ITEMS,
     MAX_PREKEYS,
+    MAX_TICKETS,
 )
-from kurir_wire.prekeys import U32, U63, Bytes32, Bytes64, EcPreKey, KemPreKey
+from kurir_wire.prekeys import U8, U32, U63, Bytes32, Bytes64, EcPreKey, KemPreKey
 from kurir_wire.relaycert import RelayCert
 
 FrameT = TypeVar("FrameT")
@@ -172,7 +176,7 @@ class GetCheckpoint(_Frame, frozen=True, tag="checkpoint"):
 
 class GetInclusion(_Frame, frozen=True, tag="inclusion"):
     """Proofs that charges of the proved business, settled on one day and named by their hashes, are
-    in the ledger of ``size`` leaves."""
+    in the ledger of ``size`` entries; adjustments, decided on that day, are named likewise."""
 
     n: U32
     size: U63
@@ -186,6 +190,37 @@ class GetConsistency(_Frame, frozen=True, tag="consistency"):
     n: U32
     old: U63
     new: U63
+
+
+class GetTerms(_Frame, frozen=True, tag="terms"):
+    """The operator's terms for the proved business, what is left of them, its entry tickets."""
+
+    n: U32
+
+
+class SetRefused(_Frame, frozen=True, tag="set_refused"):
+    """The categories that a mailbox takes no more, of those that this connection has opened. Bit
+    ``1 << category`` stands for a category; only marketing can be refused, 0 takes all."""
+
+    n: U32
+    mailbox_id: Bytes32
+    categories: U8
+
+
+class SendReport(_Frame, frozen=True, tag="report"):
+    """Leave a report for the operator, sealed; anybody may, and says not who."""
+
+    n: U32
+    sealed: SealedReport
+
+
+class GetAdjustments(_Frame, frozen=True, tag="adjustments"):
+    """Re-rated charges of the proved business, decided on past days of a month (year * 100 +
+    month), in order of their hash, from after ``after``."""
+
+    n: U32
+    month: U32
+    after: Bytes32
 
 
 # Replies and pushes
@@ -288,6 +323,25 @@ class ConsistencyIs(_Frame, frozen=True, tag="consistency_is"):
     proof: Proof
 
 
+class TermsAre(_Frame, frozen=True, tag="terms_are"):
+    """Reply to terms: packed ``kurir_billing.terms.Terms``, missing before the operator approved
+    the business; how many more customers may be started within these 24 hours (missing: any
+    number); packed ``kurir_billing.ticket.Ticket``, those that hold."""
+
+    n: U32
+    terms: Small | None
+    starts_left: U32 | None
+    tickets: Annotated[list[Small], Meta(max_length=MAX_TICKETS)]
+
+
+class AdjustmentsAre(_Frame, frozen=True, tag="adjustments_are"):
+    """Reply to adjustments; ``more`` if another request is needed."""
+
+    n: U32
+    adjustments: Annotated[list[Adjusted], Meta(max_length=MAX_ITEMS)]
+    more: bool
+
+
 Request: TypeAlias = (
     GetBeacon
     | Create
@@ -307,6 +361,10 @@ Request: TypeAlias = (
     | GetCheckpoint
     | GetInclusion
     | GetConsistency
+    | GetTerms
+    | SetRefused
+    | SendReport
+    | GetAdjustments
 )
 """What a client may send."""
 
@@ -324,6 +382,8 @@ Push: TypeAlias = (
     | CheckpointIs
     | InclusionIs
     | ConsistencyIs
+    | TermsAre
+    | AdjustmentsAre
 )
 """What a relay may send."""
 
@@ -354,6 +414,9 @@ _PUSH_NAMES: Final = _names(Push)
 
 
 def _decode(data: bytes, type_: type[FrameT], names: frozenset[str]) -> FrameT:
+    found = codec.at_once(data, type_)
+    if found is not None:
+        return found
     value = codec.decode(data)
     if isinstance(value, list) and value and isinstance(value[0], str) and value[0] not in names:
         raise UnknownFrameError("a frame of this name is not known here")

@@ -17,6 +17,9 @@ MAX_FRAME: Final = 1_048_576
 """Bytes of one frame: fifteen of the largest envelopes fit, and one never holds much memory."""
 MAX_ITEMS: Final = 256
 """Entries of a list in one frame: a batch worth one commit; so many small envelopes fit a frame."""
+MAX_LISTS: Final = 1_024
+"""Lists in one frame, at any depth: the fullest frame has 514. A megabyte of empty lists would
+otherwise take sixty in memory, and long to make."""
 MAX_DEPTH: Final = 6
 """Nesting of a frame: the deepest defined frame has four."""
 
@@ -24,6 +27,8 @@ MAX_CARD: Final = 16_384
 """Bytes of a card: one with a 1,568-byte KEM prekey and a 1,216-byte envelope key is 4 KiB."""
 MAX_PREKEYS: Final = 100
 """One-time prekeys of each kind kept for a business: 160 KiB at most."""
+MAX_TICKETS: Final = 64
+"""Entry tickets of a business that hold at one time: an ad or link each."""
 MAX_NAME: Final = 64
 """Characters of a display or legal name."""
 MAX_LIFE_HOURS: Final = 720
@@ -37,3 +42,8 @@ MAX_PROOF: Final = 64
 """Hashes in one proof about the ledger: a tree of 2 ** 63 leaves needs no more."""
 MAX_TEXT_DETAIL: Final = 300
 """Characters of an error's detail."""
+MAX_REPORT_REASON: Final = 300
+"""Characters in which a customer says why it reports a message."""
+REPORT_SIZES: Final = (4_096, 16_384, 73_728)
+"""The only lengths of a sealed report, in bytes: as coarse as those of the envelopes that an
+address takes, and the last one has room for what stands around the longest message."""

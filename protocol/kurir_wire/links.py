@@ -4,10 +4,12 @@
 
     kurir://HOST[:PORT]/i/MAILBOX#SECRET.PIN      an invite, single use
     kurir://HOST[:PORT]/b/BUSINESS#PIN            click to chat
+    kurir://HOST[:PORT]/b/BUSINESS?e=ENTRY#PIN    click to chat, by an ad or link of the business
 
 All parts are base64url without padding. PIN is the first 16 bytes of the relay's id, so that a link
 reaches the relay that its maker meant or none. What stands behind ``#`` never goes to a server.
-Loopback hosts are reached without TLS unless the link says ``?tls=1``; all others only with it.
+Loopback hosts are reached without TLS unless the link says ``?tls=1`` (before an entry:
+``?tls=1&e=ENTRY``); all others only with it.
 """
 
 from __future__ import annotations
@@ -22,12 +24,16 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from kurir_wire.errors import LinkError
-from kurir_wire.ids import BusinessId, MailboxId, RelayId
+from kurir_wire.ids import BusinessId, MailboxId, RelayId, u64
 
 PIN_BYTES: Final = 16
+ENTRY_ID_BYTES: Final = 16
 DEFAULT_PORT: Final = 443
 MAX_LINK: Final = 512
 """Characters: three times the longest link with a 64-character host."""
+LAST_SECOND: Final = 0x7FFF_FFFF_FFFF_FFFF
+"""The latest time that structures hold."""
+_QUERY: Final = re.compile(r"(?P<tls>tls=1)?((?(tls)&)e=(?P<entry>[^&]*))?")
 _HOST_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9.])?")
 
 
@@ -97,15 +103,37 @@ class InviteLink:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkEntry:
+    """The ad or link by which a customer comes, as its entry ticket names it: 16 bytes, and the
+    second from which it no longer counts."""
+
+    entry_id: bytes
+    not_after: int
+
+    def __str__(self) -> str:
+        return encode(self.entry_id + u64(self.not_after))
+
+    @classmethod
+    def parse(cls, text: str) -> LinkEntry:
+        """:raises LinkError: not an entry"""
+        data = decode(text, ENTRY_ID_BYTES + 8)
+        not_after = int.from_bytes(data[ENTRY_ID_BYTES:], "big")
+        if not_after > LAST_SECOND:
+            raise LinkError("the link is damaged; ask for it again and paste it whole")
+        return cls(data[:ENTRY_ID_BYTES], not_after)
+
+
+@dataclass(frozen=True, slots=True)
 class BusinessLink:
-    """How a business is reached."""
+    """How a business is reached; ``entry`` if by an ad or link that the operator signed for."""
 
     relay: RelayAddress
     business_id: BusinessId
     pin: bytes
+    entry: LinkEntry | None = None
 
     def __str__(self) -> str:
-        return _format(self.relay, "b", self.business_id, encode(self.pin))
+        return _format(self.relay, "b", self.business_id, encode(self.pin), self.entry)
 
 
 def pin_of(relay_id: RelayId) -> bytes:
@@ -129,21 +157,23 @@ def parse_link(text: str) -> InviteLink | BusinessLink:
     parts = _split(text)
     if parts.scheme != "kurir":
         raise LinkError("a kurir link starts with kurir://")
-    if parts.query not in ("", "tls=1"):
+    query = _QUERY.fullmatch(parts.query)
+    if query is None:
         raise LinkError(
             f"the part ?{parts.query[:20]!r} is unknown; a newer kurir may understand it"
         )
     host, port = _host_port(parts)
-    relay = RelayAddress(host, port, not is_loopback(host) or parts.query == "tls=1")
+    relay = RelayAddress(host, port, not is_loopback(host) or query["tls"] is not None)
+    entry = None if query["entry"] is None else LinkEntry.parse(query["entry"])
     match parts.path.strip("/").split("/"):
-        case ["i", mailbox] if parts.fragment.count(".") == 1:
+        case ["i", mailbox] if parts.fragment.count(".") == 1 and entry is None:
             secret, pin = parts.fragment.split(".")
             return InviteLink(
                 relay, MailboxId(decode(mailbox, 32)), decode(secret, 32), decode(pin, PIN_BYTES)
             )
         case ["b", business] if "." not in parts.fragment:
             pin_bytes = decode(parts.fragment, PIN_BYTES)
-            return BusinessLink(relay, BusinessId(decode(business, 32)), pin_bytes)
+            return BusinessLink(relay, BusinessId(decode(business, 32)), pin_bytes, entry)
         case _:
             raise LinkError("the link is incomplete; ask for it again and paste it whole")
 
@@ -197,6 +227,11 @@ def _is_host(host: str) -> bool:
         return False
 
 
-def _format(relay: RelayAddress, kind: str, ident: bytes, fragment: str) -> str:
-    query = "?tls=1" if relay.tls and is_loopback(relay.host) else ""
+def _format(
+    relay: RelayAddress, kind: str, ident: bytes, fragment: str, entry: LinkEntry | None = None
+) -> str:
+    parts = ["tls=1"] if relay.tls and is_loopback(relay.host) else []
+    if entry is not None:
+        parts.append(f"e={entry}")
+    query = "?" + "&".join(parts) if parts else ""
     return f"kurir://{relay.authority}/{kind}/{encode(ident)}{query}#{fragment}"

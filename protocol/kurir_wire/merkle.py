@@ -108,13 +108,19 @@ def is_included(
 ) -> bool:
     """Whether a proof shows that ``leaf`` (a leaf's hash) is number ``index`` of the tree
     (section 2.1.3.2)."""
+    return root_of_inclusion(leaf, index, size, proof) == root_hash
+
+
+def root_of_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes]) -> Hash | None:
+    """The root of the tree in which a proof puts ``leaf``; ``None`` if the proof has not the length
+    that its place needs."""
     if not 0 <= index < size:
-        return False
+        return None
     here, last = index, size - 1
     found = Hash(leaf)
     for sibling in proof:
         if last == 0:
-            return False
+            return None
         if here & 1 or here == last:
             found = node_hash(sibling, found)
             while here and not here & 1:
@@ -122,7 +128,7 @@ def is_included(
         else:
             found = node_hash(found, sibling)
         here, last = here >> 1, last >> 1
-    return last == 0 and found == root_hash
+    return found if last == 0 else None
 
 
 def is_consistent(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from kurir_wire.cards import EnvelopeKey
 from kurir_wire.errors import ExpiredError
 from kurir_wire.ids import RelayId, relay_id_of, u64
 from kurir_wire.limits import CLOCK_SKEW
@@ -16,13 +17,15 @@ from kurir_wire.signing import message_to_sign, verify
 
 class RelayCert(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Which keys speak for a relay: beacons; receipts, refusals, passes; the operator's own
-    statements (badges, rate cards, invoices); checkpoints of the ledger."""
+    statements (badges, rate cards, invoices, adjustments); checkpoints of the ledger. To
+    ``report_pk`` reports are sealed: the operator has the private half, the serving relay not."""
 
     root_pk: Bytes32
     beacon_pk: Bytes32
     receipt_pk: Bytes32
     operator_pk: Bytes32
     checkpoint_pk: Bytes32
+    report_pk: EnvelopeKey
     not_before: U63
     not_after: U63
     signature: Bytes64
@@ -40,6 +43,7 @@ class RelayCert(Struct, frozen=True, array_like=True, forbid_unknown_fields=True
             self.receipt_pk,
             self.operator_pk,
             self.checkpoint_pk,
+            self.report_pk,
             self.not_before,
             self.not_after,
         )
@@ -55,6 +59,7 @@ def relay_cert_message(
     receipt_pk: bytes,
     operator_pk: bytes,
     checkpoint_pk: bytes,
+    report_pk: bytes,
     not_before: int,
     not_after: int,
 ) -> bytes:
@@ -65,6 +70,7 @@ def relay_cert_message(
         receipt_pk,
         operator_pk,
         checkpoint_pk,
+        report_pk,
         u64(not_before),
         u64(not_after),
     )

@@ -10,36 +10,44 @@ import msgspec
 
 from kurir_billing.errors import RateCardError
 from kurir_billing.ratecard import RateCard, bundled, canonical, parse, rate_card_hash
-from kurir_billing.tariffs import TARIFFS
+from kurir_billing.tariffs import TARIFFS, Tariff
 from kurir_server import keyfiles
 from kurir_server.errors import ConfigError, RelayError
 from kurir_server.housekeeping import remove_business
 from kurir_server.keys import RelayKeys
-from kurir_server.limits import BADGE_DAYS
-from kurir_server.rows import Business, Rows, StoredRateCard
+from kurir_server.limits import BADGE_DAYS, FIRST_STARTS
+from kurir_server.rows import Approval, Business, Rows, StoredRateCard
 from kurir_server.writer import create_database, offline
-from kurir_wire.cards import TIER_NAMES, TIER_NONE, BusinessCard, Signed, check_name
+from kurir_wire.cards import (
+    TIER_NAMES,
+    TIER_NONE,
+    TIER_PLATFORM,
+    TIER_SMALL,
+    BusinessCard,
+    Signed,
+    check_name,
+)
 from kurir_wire.codec import unpack
 from kurir_wire.errors import WireError
 from kurir_wire.ids import DAY, BusinessId
 from kurir_wire.limits import MAX_CARD, MAX_NAME
 
 TIERS: Final = {name: number for number, name in TIER_NAMES.items() if number != TIER_NONE}
-METERED: Final = tuple(
-    name for name, tariff in TARIFFS.items() if not tariff.asks_category and not tariff.passes
-)
-"""Tariffs that a relay can meter: it makes no passes yet, and clients declare no categories."""
+STARTS: Final = {"250": 250, "2000": 2_000, "10000": 10_000, "100000": 100_000, "none": None}
+"""How many customers a business may start within 24 hours; ``none``: there is no limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class BusinessView:
-    """A business as an operator sees it. ``name`` is what it calls itself."""
+    """A business as an operator sees it. ``name`` is what it calls itself. ``starts``: as in the
+    terms, ``None`` for no limit."""
 
     id: BusinessId
     name: str
     legal_name: str | None
     tier: str
     tariff: str
+    starts: int | None
     version: int
     expires: int
     badge_not_after: int | None
@@ -75,7 +83,7 @@ def businesses(db: Path) -> list[BusinessView]:
 def business(db: Path, business_id: BusinessId) -> BusinessView:
     """:raises ConfigError: not registered"""
     with offline(db) as store:
-        return _view(store.transact(lambda rows: _find(rows, business_id)))
+        return _view(store.transact(lambda rows: find_business(rows, business_id)))
 
 
 def approve(
@@ -84,47 +92,77 @@ def approve(
     business_id: BusinessId,
     tier: str,
     legal_name: str,
-    tariff: str,
+    tariff: str | None,
+    starts: str | None,
     now: int,
 ) -> BusinessView:
-    """Grant tier, tariff and badge, for a year.
+    """Grant tier, tariff, badge and terms; the badge for a year.
 
-    :raises ConfigError: not registered, or a name, tier or tariff that cannot be
+    :param tariff: ``None`` leaves the one that it has
+    :param starts: a key of :data:`STARTS`; ``None`` leaves what it has
+    :raises ConfigError: not registered, or a name, tier, tariff or limit that cannot be
     """
     if tier not in TIERS:
         raise ConfigError(f"there is no tier {tier!r}", f"tiers are {', '.join(TIERS)}")
-    if tariff not in METERED:
-        raise ConfigError(f"a relay cannot meter {tariff!r}", f"tariffs are {', '.join(METERED)}")
+    if tariff is not None and tariff not in TARIFFS:
+        raise ConfigError(f"there is no tariff {tariff!r}", f"tariffs are {', '.join(TARIFFS)}")
+    if starts is not None and starts not in STARTS:
+        raise ConfigError(f"a limit of {starts!r} is not known", f"limits are {', '.join(STARTS)}")
     try:
         check_name(legal_name, "the badge")
     except WireError as error:
         raise ConfigError(str(error)) from error
     if len(legal_name) > MAX_NAME:
         raise ConfigError(f"a legal name has at most {MAX_NAME} characters")
-    badge = keys.badge(business_id, TIERS[tier], legal_name, now + BADGE_DAYS * DAY)
 
     def work(rows: Rows) -> Business:
-        _find(rows, business_id)
-        rows.put_badge(
-            business_id, badge.tier, tariff, legal_name, badge.not_after, badge.signature
-        )
-        return _find(rows, business_id)
+        before = find_business(rows, business_id)
+        number, chosen = TIERS[tier], tariff or before.tariff
+        limit = _starts(before, number, starts)
+        _check_free(number, chosen)
+        rows.approve(business_id, approval(keys, before, number, chosen, limit, legal_name, now))
+        return find_business(rows, business_id)
 
     with offline(db) as store:
-        _same_relay(store.relay_id, keys)
+        same_relay(store.relay_id, keys)
         return _view(store.transact(work))
 
 
+def approval(
+    keys: RelayKeys,
+    before: Business,
+    tier: int,
+    tariff: str,
+    starts: int | None,
+    legal_name: str,
+    now: int,
+) -> Approval:
+    """Badge and terms, signed. Each terms are newer than those before."""
+    badge = keys.badge(before.id, tier, legal_name, now + BADGE_DAYS * DAY)
+    issued = now if before.terms_issued is None else max(now, before.terms_issued + 1)
+    terms = keys.terms(before.id, tariff, tier, starts, issued)
+    return Approval(
+        tier,
+        tariff,
+        starts,
+        legal_name,
+        badge.not_after,
+        badge.signature,
+        terms.issued,
+        terms.signature,
+    )
+
+
 def revoke(db: Path, business_id: BusinessId) -> BusinessView:
-    """Take tier and badge away; its charges are refused from now on.
+    """Take tier, badge and terms away; its charges are refused from now on.
 
     :raises ConfigError: not registered
     """
 
     def work(rows: Rows) -> Business:
-        tariff = _find(rows, business_id).tariff
-        rows.put_badge(business_id, TIER_NONE, tariff, None, None, None)
-        return _find(rows, business_id)
+        find_business(rows, business_id)
+        rows.revoke(business_id)
+        return find_business(rows, business_id)
 
     with offline(db) as store:
         return _view(store.transact(work))
@@ -138,7 +176,7 @@ def remove(db: Path, business_id: BusinessId) -> None:
     """
 
     def work(rows: Rows) -> None:
-        found = _find(rows, business_id)
+        found = find_business(rows, business_id)
         if found.tier != TIER_NONE:
             raise ConfigError(
                 "this business is approved", "revoke it first: kurir-relay business revoke"
@@ -187,7 +225,7 @@ def install_card(db: Path, keys: RelayKeys, file: Path) -> StoredRateCard:
         raise ConfigError(f"{file} is not a rate card: {error}") from error
 
     with offline(db) as store:
-        _same_relay(store.relay_id, keys)
+        same_relay(store.relay_id, keys)
         return store.transact(lambda rows: _add_card(rows, keys, card))
 
 
@@ -211,7 +249,7 @@ def _add_card(rows: Rows, keys: RelayKeys, card: RateCard) -> StoredRateCard:
     return stored
 
 
-def _find(rows: Rows, business_id: BusinessId) -> Business:
+def find_business(rows: Rows, business_id: BusinessId) -> Business:
     found = rows.business(business_id)
     if found is None:
         raise ConfigError(
@@ -228,13 +266,42 @@ def _view(found: Business) -> BusinessView:
         found.legal_name,
         TIER_NAMES[found.tier],
         found.tariff,
+        found.starts,
         found.version,
         found.expires,
         found.badge_not_after,
     )
 
 
-def _same_relay(relay_id: bytes, keys: RelayKeys) -> None:
+def _starts(before: Business, tier: int, starts: str | None) -> int | None:
+    """:raises ConfigError: a limit for a business that can start nobody"""
+    if tier == TIER_SMALL:
+        if starts is not None:
+            raise ConfigError(
+                "a small business answers only and starts nobody", "leave out --starts"
+            )
+        return 0
+    if starts is not None:
+        return STARTS[starts]
+    return before.starts if before.tier == TIER_PLATFORM else FIRST_STARTS
+
+
+def _check_free(tier: int, tariff: str) -> None:
+    """:raises ConfigError: a small business would be charged for an answer"""
+    free = [name for name, known in TARIFFS.items() if _answers_are_free(known)]
+    if tier == TIER_SMALL and tariff not in free:
+        raise ConfigError(
+            f"a small business is never charged, and {tariff} charges for answers",
+            f"give --tariff {' or '.join(free)}",
+        )
+
+
+def _answers_are_free(tariff: Tariff) -> bool:
+    """Whatever a business that shows a grant does: no categories, no passes to pay for."""
+    return not tariff.asks_category and not tariff.passes
+
+
+def same_relay(relay_id: bytes, keys: RelayKeys) -> None:
     if relay_id != keys.relay_id:
         raise ConfigError(
             "the database belongs to another relay than the keys",

@@ -25,12 +25,13 @@ from kurir_server.hub import Hub
 from kurir_server.keys import RelayKeys
 from kurir_server.ledger import Ledger
 from kurir_server.limits import MAX_OUTSTANDING, TIDY_SECONDS
-from kurir_server.listener import Listener, Peer
+from kurir_server.listener import Listener
 from kurir_server.log import Event, Log
 from kurir_server.meter import Meter
 from kurir_server.metrics import Metrics, Sources, free_beside
 from kurir_server.monitor import Monitor
 from kurir_server.notify import ALIVE, READY, STOPPING, is_watched, notify
+from kurir_server.peer import Peer
 from kurir_server.registry import Registry
 from kurir_server.relay import Relay
 from kurir_server.reload import Reload
@@ -145,11 +146,13 @@ class App:
         self._log(Event.CONNECTIONS_FULL, connections=count)
 
     def _flush(self) -> None:
-        touched, self._hub.touched = self._hub.touched, set()
-        for connection in touched:
-            session = self.sessions.get(connection)
-            if session is not None:
-                session.flush()
+        # Who passes its turn on touches the next one.
+        while self._hub.touched:
+            touched, self._hub.touched = self._hub.touched, set()
+            for connection in touched:
+                session = self.sessions.get(connection)
+                if session is not None:
+                    session.flush()
 
     async def keep_house(self) -> None:
         """Every minute: remove what has come to its end, close days that are over, empty the log,
@@ -161,10 +164,18 @@ class App:
             if self.writer.is_failing:
                 self._hub.wake_all()
                 self._flush()
+            await self.look_at_disk()
             is_due = moment.tick - last.tick >= TIDY_SECONDS
             if is_due or moment.now - last.now >= JUMP_SECONDS:
                 last = moment
                 await self.tidy()
+
+    async def look_at_disk(self) -> None:
+        """Whether anything new may come in."""
+        has_room = await self.writer.has_room()
+        if has_room != self._hub.has_room:
+            self._hub.has_room = has_room
+            self._log(Event.DISK_ROOMY if has_room else Event.DISK_LOW)
 
     async def tidy(self) -> None:
         """One round of housekeeping."""
@@ -238,11 +249,11 @@ class App:
         def run(rows: Rows, moment: Moment) -> Tidied:
             if step.is_first:
                 self._meter.prune(moment.tick)
+                self._services.relay.prune(moment.tick)
             return tidy(rows, moment, self._meter, self._ledger, step, read_now)
 
         tick = self.clock.moment().tick
-        self._hub.create_rate.prune(tick)
-        self._hub.directory_rate.prune(tick)
+        self._hub.networks.prune(tick)
         return run
 
 
@@ -304,6 +315,7 @@ async def _serve(
         secrets.token_bytes(32),
         config.behind_proxy,
     )
+    await app.look_at_disk()
     tasks = [asyncio.create_task(work()) for work in (app.writer.run, app.keep_house, app.watch)]
     writing, *others = tasks
     try:

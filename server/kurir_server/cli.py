@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Final
 
 import click
 import msgspec
 
-from kurir_billing.tariffs import DEFAULT_TARIFF
-from kurir_server import admin, cli_operation, export, keyfiles
+from kurir_billing.tariffs import TARIFFS
+from kurir_server import admin, cli_operation, export, keyfiles, tickets
 from kurir_server.cli_common import (
     BEHIND_PROXY,
+    BUSINESS,
     DB,
     FILE,
     JSON,
@@ -32,25 +32,11 @@ from kurir_server.cli_common import (
     show_facts,
 )
 from kurir_server.config import Config
+from kurir_server.limits import TICKET_DAYS
 from kurir_server.log import Level, Log
-from kurir_wire.errors import LinkError
+from kurir_server.report_cli import report
 from kurir_wire.ids import BusinessId
-from kurir_wire.links import decode, encode, pin_of
-
-ID_BYTES: Final = 32
-
-
-def _business_id(ctx: click.Context, param: click.Parameter, value: str) -> BusinessId:
-    """A business id in base64url or hex."""
-    try:
-        if len(value) == 2 * ID_BYTES:
-            return BusinessId(bytes.fromhex(value))
-        return BusinessId(decode(value, ID_BYTES))
-    except (ValueError, LinkError) as error:
-        raise click.BadParameter("not a business id; see: kurir-relay business list") from error
-
-
-_ID = click.argument("business_id", metavar="ID", callback=_business_id)
+from kurir_wire.links import encode, pin_of
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -198,7 +184,7 @@ def business_list(db: Path, as_json: bool) -> None:
 @business.command("show")
 @DB
 @JSON
-@_ID
+@BUSINESS
 @reporting
 def business_show(db: Path, as_json: bool, business_id: BusinessId) -> None:
     """One business."""
@@ -209,10 +195,20 @@ def business_show(db: Path, as_json: bool, business_id: BusinessId) -> None:
 @DB
 @KEYS
 @JSON
-@_ID
+@BUSINESS
 @click.option("--tier", type=click.Choice(list(admin.TIERS)), required=True)
 @click.option("--legal-name", required=True, help="What customers see in the badge.")
-@click.option("--tariff", type=click.Choice(admin.METERED), default=DEFAULT_TARIFF)
+@click.option(
+    "--tariff",
+    type=click.Choice(list(TARIFFS)),
+    help="How it is charged.  [default: as before; reply-2018 at first]",
+)
+@click.option(
+    "--starts",
+    type=click.Choice(list(admin.STARTS)),
+    help="How many customers it may write to outside of their window within 24 hours.  "
+    "[default: as before; 250 at first]",
+)
 @reporting
 def business_approve(
     db: Path,
@@ -221,18 +217,57 @@ def business_approve(
     business_id: BusinessId,
     tier: str,
     legal_name: str,
-    tariff: str,
+    tariff: str | None,
+    starts: str | None,
 ) -> None:
-    """Grant tier, tariff and badge for a year."""
+    """Grant tier, tariff and badge for a year, and sign terms that say so."""
     loaded = keyfiles.load(keys_folder(db, keys))
-    view = admin.approve(db, loaded, business_id, tier, legal_name, tariff, machine_now())
+    view = admin.approve(db, loaded, business_id, tier, legal_name, tariff, starts, machine_now())
     show_facts(_business_facts(view), as_json)
+
+
+@business.command("ticket")
+@DB
+@KEYS
+@JSON
+@BUSINESS
+@click.option(
+    "--days",
+    type=click.IntRange(1, TICKET_DAYS),
+    required=True,
+    help="For how long customers may come by it.",
+)
+@click.option(
+    "--relay", required=True, metavar="HOST[:PORT]", help="Where customers reach this relay."
+)
+@reporting
+def business_ticket(
+    db: Path,
+    keys: Path | None,
+    as_json: bool,
+    business_id: BusinessId,
+    days: int,
+    relay: str,
+) -> None:
+    """Sign an entry ticket and print its link, for an ad or a page of the business.
+
+    Who comes by the link may be answered free of charge for 72 hours. The business gets the ticket
+    from the relay.
+    """
+    loaded = keyfiles.load(keys_folder(db, keys))
+    made = tickets.give(db, loaded, business_id, days, relay, machine_now())
+    facts = {
+        "link": str(made.link),
+        "entry_id": made.entry_id.hex(),
+        "until": show_date(made.not_after),
+    }
+    show_facts(facts, as_json)
 
 
 @business.command("revoke")
 @DB
 @JSON
-@_ID
+@BUSINESS
 @reporting
 def business_revoke(db: Path, as_json: bool, business_id: BusinessId) -> None:
     """Take tier and badge away; charges are refused from now on."""
@@ -241,7 +276,7 @@ def business_revoke(db: Path, as_json: bool, business_id: BusinessId) -> None:
 
 @business.command("remove")
 @DB
-@_ID
+@BUSINESS
 @reporting
 def business_remove(db: Path, business_id: BusinessId) -> None:
     """Remove one that is not approved, with its address and all that waits there."""
@@ -306,7 +341,13 @@ def ledger_export(db: Path, keys: Path | None, out: Path) -> None:
     Check it with: kurir-audit ledger OUT
     """
     done = export.export_ledger(db, keyfiles.load(keys_folder(db, keys)).cert, out)
-    click.echo(f"{done.leaves} settled charges, {done.checkpoints} checkpoints")
+    click.echo(
+        f"{done.leaves} settled charges, {done.adjustments} adjustments, "
+        f"{done.checkpoints} checkpoints"
+    )
+
+
+main.add_command(report)
 
 
 def _business_facts(view: admin.BusinessView) -> dict[str, str | int | None]:
@@ -316,6 +357,7 @@ def _business_facts(view: admin.BusinessView) -> dict[str, str | int | None]:
         "legal_name": view.legal_name,
         "tier": view.tier,
         "tariff": view.tariff,
+        "starts": view.starts,
         "card_version": view.version,
         "card_until": show_date(view.expires),
         "badge_until": show_date(view.badge_not_after) if view.badge_not_after else None,

@@ -8,14 +8,19 @@ import time
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any, NoReturn, ParamSpec
+from typing import Any, Final, NoReturn, ParamSpec
 
 import click
 
 from kurir_server import keyfiles
 from kurir_server.errors import RelayError
+from kurir_wire.errors import LinkError
+from kurir_wire.ids import BusinessId
+from kurir_wire.links import decode
 
 P = ParamSpec("P")
+
+ID_BYTES: Final = 32
 
 
 def _fail(error: RelayError) -> NoReturn:
@@ -38,6 +43,17 @@ def reporting(command: Callable[P, None]) -> Callable[P, None]:
     return wrapper
 
 
+def _business_id(ctx: click.Context, param: click.Parameter, value: str) -> BusinessId:
+    """A business id in base64url or hex."""
+    try:
+        if len(value) == 2 * ID_BYTES:
+            return BusinessId(bytes.fromhex(value))
+        return BusinessId(decode(value, ID_BYTES))
+    except (ValueError, LinkError) as error:
+        raise click.BadParameter("not a business id; see: kurir-relay business list") from error
+
+
+BUSINESS = click.argument("business_id", metavar="ID", callback=_business_id)
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 DB = click.option("--db", type=FILE, required=True, help="The relay's database.")

@@ -6,49 +6,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Final
 
 from kurir_server.delivery import Deliveries, Wanted
+from kurir_server.desk import Desk, parts_of
 from kurir_server.limits import (
-    MAX_BAD_FRAMES,
     MAX_OPEN_MAILBOXES,
+    SIGNATURE_WEIGHT,
+    SIGNATURES_AT_ONCE,
 )
-from kurir_server.pace import Pace, too_fast
-from kurir_server.questions import NOT_PROVED, RATES, Question, answer
+from kurir_server.pace import Deed, Pace, too_fast
+from kurir_server.questions import DEEDS, Question, answer
 from kurir_server.relay import NOT_AUTHORISED, Batch, Opened, Submitted
+from kurir_server.representative import Representative
 from kurir_server.rows import Moment, Rows
 from kurir_server.services import Services
-from kurir_server.work import UNAVAILABLE, Failed, Job, Output
+from kurir_server.work import NO_ROOM, UNAVAILABLE, Failed, Job, Output
 from kurir_wire import codes
 from kurir_wire.beacons import Beacon
 from kurir_wire.codec import decode
-from kurir_wire.entries import Opening, Result
+from kurir_wire.entries import NewMailbox, Opening, Result, Submission
 from kurir_wire.errors import MalformedError, TooLargeError, UnknownFrameError
 from kurir_wire.frames import (
     Acks,
     Create,
     Delete,
-    Error,
-    GetBusiness,
+    GetInclusion,
     Open,
     Prove,
-    Push,
     PutCard,
     PutPreKeys,
     Register,
     Request,
-    Results,
+    SetRefused,
     Submit,
     Welcome,
     decode_request,
-    encode,
 )
-from kurir_wire.ids import BusinessId
-from kurir_wire.limits import MAX_TEXT_DETAIL, PROTOCOL_VERSION
+from kurir_wire.limits import PROTOCOL_VERSION
 
-POLICY: Final = 1008
-"""The WebSocket close code for a client that keeps breaking the protocol."""
 TOO_MANY_OPEN: Final = Result(
     codes.TOO_MANY, f"one connection reads {MAX_OPEN_MAILBOXES} mailboxes"
 )
@@ -57,8 +54,7 @@ TOO_MANY_OPEN: Final = Result(
 class Connection:
     """The state of one socket.
 
-    ``outstanding`` requests wait for the disk; while there are ``barriers`` among them, no further
-    frame may be given to :meth:`receive`.
+    While there are ``barriers``, no further frame may be given to :meth:`receive`.
 
     :param nonce: 32 fresh random bytes, which proofs on this connection sign
     :param network: an opaque name of the client's network, for rates
@@ -67,135 +63,153 @@ class Connection:
     def __init__(self, services: Services, nonce: bytes, network: bytes) -> None:
         self._services = services
         self._nonce = nonce
-        self._network = network
-        self._output = Output()
         self._opened: dict[bytes, int] = {}
-        self._business: BusinessId | None = None
-        self._bad_frames = 0
-        self._pace = Pace()
-        self._asked: dict[int, type[Request]] = {}
+        self._pace = Pace(services.hub.networks, network)
         self._is_closed = False
         self.deliveries = Deliveries()
-        self.outstanding = 0
-        self.barriers = 0
+        self._desk = Desk(self._touch, self._pace, services.tally)
+        self._business = Representative(services, self._desk, nonce)
 
     def greet(self, now: int, beacon: Beacon) -> None:
         """Say who this relay is, before anything else."""
         cert = self._services.keys.cert
-        self._send(Welcome(PROTOCOL_VERSION, cert, self._nonce, now, beacon))
+        self._desk.send(Welcome(PROTOCOL_VERSION, cert, self._nonce, now, beacon))
 
     def receive(self, data: bytes | str, moment: Moment) -> None:
         """Take one message. Never raises, whatever the bytes."""
         if isinstance(data, str):
-            self._bad(None, codes.MALFORMED, "frames are binary messages")
+            self._desk.bad(None, codes.MALFORMED, "frames are binary messages")
             return
         try:
             request = decode_request(data)
         except TooLargeError as error:
-            self._bad(None, codes.TOO_LARGE, str(error))
+            self._desk.bad(None, codes.TOO_LARGE, str(error))
         except UnknownFrameError as error:
-            self._bad(_number_of(data), codes.UNSUPPORTED, str(error))
+            self._desk.bad(_number_of(data), codes.UNSUPPORTED, str(error))
         except MalformedError as error:
-            self._bad(_number_of(data), codes.MALFORMED, str(error))
+            self._desk.bad(_number_of(data), codes.MALFORMED, str(error))
         else:
             self._dispatch(request, moment)
 
     def take(self) -> Output:
         """All that there is to do since the last call."""
-        wanted = self.deliveries.wanted()
-        if wanted is not None:
-            self._output.jobs.append(self._fetch(wanted))
+        hub = self._services.hub
+        if not self.deliveries.is_lagging:
+            if hub.is_in_line(self):
+                hub.drained(self)
+        elif hub.may_drain(self):
+            wanted = self.deliveries.wanted()
+            if wanted is not None:
+                self._desk.push(self._fetch(wanted))
         for frame in self.deliveries.take():
             self._services.tally.delivered += len(frame.deliveries)
-            self._send(frame)
-        output, self._output = self._output, Output()
-        return output
+            self._desk.send(frame)
+        return self._desk.take()
+
+    @property
+    def outstanding(self) -> int:
+        """Requests that wait for the disk."""
+        return self._desk.outstanding
+
+    @property
+    def barriers(self) -> int:
+        """Those among them that the next frame has to wait for."""
+        return self._desk.barriers
 
     def close(self) -> None:
         """The socket is gone. What it asked for is still done; nobody is told."""
         self._is_closed = True
         self._services.hub.forget(self)
 
+    def _touch(self) -> None:
+        if not self._is_closed:
+            self._services.hub.touched.add(self)
+
     # Requests
 
     def _dispatch(self, request: Request, moment: Moment) -> None:
-        nonce, relay, registry = self._nonce, self._services.relay, self._services.registry
-        self._asked[request.n] = type(request)
+        self._desk.asked(request.n, type(request))
+        if not self._services.hub.has_room and (count := _new_here(request)):
+            self._desk.results(request.n, [NO_ROOM] * count)
+            return
         match request:
-            case Create(n, new):
-                slow = self._services.hub.create_rate.take(self._network, moment.tick, len(new))
-                if slow is not None:
-                    self._results(n, [too_fast(slow)] * len(new))
-                    return
-                self._command(
-                    n, len(new), lambda rows, moment: relay.create(rows, moment, nonce, new)
-                )
+            case Create():
+                self._create(request, moment)
             case Open():
-                self._open(request)
+                self._open(request, moment)
             case Delete():
                 self._delete(request)
             case Submit():
                 self._submit(request, moment)
             case Acks():
                 self._ack(request)
-            case PutCard(n, mailbox_id, card):
-                row = self._opened.get(mailbox_id)
-                if row is None:
-                    self._results(n, [NOT_AUTHORISED])
-                    return
-                self._command(
-                    n, 1, lambda rows, moment: [relay.put_card(rows, moment, row, card)], len(card)
-                )
-            case Register(n):
-                slow = self._services.hub.create_rate.take(self._network, moment.tick)
-                if slow is not None:
-                    self._results(n, [too_fast(slow)])
-                    return
-                self._command(
-                    n, 1, lambda rows, moment: [registry.register(rows, moment, nonce, request)]
-                )
+            case PutCard():
+                self._put_card(request, moment)
+            case SetRefused():
+                self._set_refused(request)
+            case Register():
+                self._business.register(request, moment)
             case Prove():
-                self._prove(request)
-            case PutPreKeys(n, ec, kem):
-                business_id = self._business
-                if business_id is None:
-                    self._results(n, [NOT_PROVED])
-                    return
-                self._command(
-                    n, 1, lambda rows, moment: [registry.put_prekeys(rows, business_id, ec, kem)]
-                )
+                self._business.prove(request, moment)
+            case PutPreKeys():
+                self._business.put_prekeys(request, moment)
+            case GetInclusion():
+                self._business.include(request)
             case _:
                 self._ask(request, moment)
 
     def _ask(self, question: Question, moment: Moment) -> None:
-        slow = None
-        rate = RATES.get(type(question))
-        if rate is not None:
-            _, slow = self._pace.allow(rate, moment, 1)
-        # Its own rate first: what that refuses costs others of the network nothing.
-        if slow is None and isinstance(question, GetBusiness):
-            slow = self._services.hub.directory_rate.take(self._network, moment.tick)
+        deed = DEEDS.get(type(question))
+        slow = self._pace.all_or_none(moment, ((deed, 1),)) if deed is not None else None
         if slow is not None:
-            self._error(question.n, too_fast(slow))
+            self._desk.error(question.n, too_fast(slow))
             return
-        work = answer(self._services, question, self._business)
+        work = answer(self._services, question, self._business.id)
         if isinstance(work, Result):
-            self._error(question.n, work)
+            self._desk.error(question.n, work)
         else:
-            self._query(question.n, work)
+            self._desk.query(question.n, work)
 
-    def _open(self, request: Open) -> None:
+    def _create(self, request: Create, moment: Moment) -> None:
+        nonce, relay, new = self._nonce, self._services.relay, request.mailboxes
+        if self._desk.is_slow(request.n, moment, ((Deed.CREATE, 1), (Deed.SIGN, 1)), len(new)):
+            return
+        results: list[Result | None] = []
+
+        def run(rows: Rows, moment: Moment, part: list[NewMailbox]) -> list[Result | None]:
+            return relay.create(rows, moment, nonce, part)
+
+        def took(part: list[NewMailbox], outcome: Sequence[Result | None] | Failed) -> bool:
+            results.extend([UNAVAILABLE] * len(part) if isinstance(outcome, Failed) else outcome)
+            return True
+
+        self._desk.in_turns(
+            parts_of(new, SIGNATURES_AT_ONCE),
+            run,
+            took,
+            lambda: self._desk.results(request.n, results),
+        )
+
+    def _open(self, request: Open, moment: Moment) -> None:
         nonce, relay = self._nonce, self._services.relay
-        wanted, places = self._within_limit(request.mailboxes)
+        results: list[Result | None] = [TOO_MANY_OPEN] * len(request.mailboxes)
+        within = self._within_limit(request.mailboxes)
+        places: list[int] = []
+        slow = self._pace.in_order(moment, [((Deed.SIGN, 1),)] * len(within))
+        for place, refusal in zip(within, slow, strict=True):
+            if refusal is None:
+                places.append(place)
+            else:
+                results[place] = too_fast(refusal)
 
-        def done(outcome: list[Opened | Result] | Failed) -> None:
-            if isinstance(outcome, Failed):
-                self._results(request.n, [UNAVAILABLE] * len(request.mailboxes))
-                return
+        def run(rows: Rows, moment: Moment, part: list[int]) -> list[Opened | Result]:
+            return relay.open(rows, moment, nonce, [request.mailboxes[place] for place in part])
+
+        def took(part: list[int], outcome: list[Opened | Result] | Failed) -> bool:
             if self._is_closed:
-                return
-            results: list[Result | None] = [TOO_MANY_OPEN] * len(request.mailboxes)
-            for place, opened in zip(places, outcome, strict=True):
+                return False
+            found = [UNAVAILABLE] * len(part) if isinstance(outcome, Failed) else outcome
+            for place, opened in zip(part, found, strict=True):
                 if isinstance(opened, Result):
                     results[place] = opened
                     continue
@@ -203,13 +217,19 @@ class Connection:
                 self._opened[opened.mailbox_id] = opened.row
                 self._services.hub.reads(opened.row, self)
                 self.deliveries.open(opened)
-            self._results(request.n, results)
+            return True
 
-        self._run(lambda rows, moment: relay.open(rows, moment, nonce, wanted), done, barrier=True)
+        self._desk.in_turns(
+            parts_of(places, SIGNATURES_AT_ONCE),
+            run,
+            took,
+            lambda: self._desk.results(request.n, results),
+            barrier=True,
+        )
 
-    def _within_limit(self, openings: list[Opening]) -> tuple[list[Opening], list[int]]:
-        """Those that this connection may still open, and their places. One that is open already
-        takes no room and makes none."""
+    def _within_limit(self, openings: list[Opening]) -> list[int]:
+        """The places of those that this connection may still open. One that is open already takes
+        no room and makes none."""
         room = MAX_OPEN_MAILBOXES - len(self._opened)
         new: set[bytes] = set()
         places: list[int] = []
@@ -219,7 +239,7 @@ class Connection:
                     continue
                 new.add(opening.mailbox_id)
             places.append(place)
-        return [openings[place] for place in places], places
+        return places
 
     def _delete(self, request: Delete) -> None:
         relay, hub = self._services.relay, self._services.hub
@@ -228,29 +248,46 @@ class Connection:
 
         def done(outcome: Failed | None) -> None:
             if isinstance(outcome, Failed):
-                self._results(request.n, [UNAVAILABLE] * len(rows_to_go))
+                self._desk.results(request.n, [UNAVAILABLE] * len(rows_to_go))
                 return
             hub.gone(known)
             for mailbox_id in request.mailboxes:
                 self._opened.pop(mailbox_id, None)
-            self._results(request.n, [NOT_AUTHORISED if r is None else None for r in rows_to_go])
+            self._desk.results(
+                request.n, [NOT_AUTHORISED if r is None else None for r in rows_to_go]
+            )
 
-        self._run(lambda rows, moment: relay.delete(rows, known), done, barrier=True)
+        self._desk.run(lambda rows, moment: relay.delete(rows, known), done, barrier=True)
 
     def _submit(self, request: Submit, moment: Moment) -> None:
-        relay, hub = self._services.relay, self._services.hub
+        relay, hub, network = self._services.relay, self._services.hub, self._pace.network
         entries = self._pace.limit(request.submissions, moment)
+        charges = [
+            place
+            for place, entry in enumerate(entries)
+            if isinstance(entry, Submission) and entry.charge is not None
+        ]
 
         def done(outcome: Submitted | Failed) -> None:
             if isinstance(outcome, Failed):
-                self._results(request.n, [UNAVAILABLE] * len(entries))
-                return
-            self._results(request.n, outcome.results)
-            self._services.tally.submitted(outcome)
-            hub.arrived(outcome.arrivals)
+                results: list[Result | None] = [UNAVAILABLE] * len(entries)
+                refused = 0
+            else:
+                results = outcome.results
+                refused = sum(not _is_ok(results[place]) for place in charges)
+            self._pace.give_back(moment, Deed.CHARGE, len(charges) - refused)
+            self._desk.results(request.n, results)
+            if not isinstance(outcome, Failed):
+                self._services.tally.submitted(outcome)
+                hub.arrived(outcome.arrivals)
 
         weight = sum(len(entry.body) for entry in request.submissions)
-        self._run(lambda rows, moment: relay.submit(rows, moment, entries), done, weight)
+        self._desk.run(
+            lambda rows, moment: relay.submit(rows, moment, entries, network),
+            done,
+            # A charge has two signatures: of its lane, and its own.
+            weight + 2 * SIGNATURE_WEIGHT * len(charges),
+        )
 
     def _ack(self, request: Acks) -> None:
         relay, hub = self._services.relay, self._services.hub
@@ -258,109 +295,64 @@ class Connection:
 
         def done(outcome: list[Result | None] | Failed) -> None:
             if isinstance(outcome, Failed):
-                self._results(request.n, [UNAVAILABLE] * len(acks))
+                self._desk.results(request.n, [UNAVAILABLE] * len(acks))
                 return
-            self._results(request.n, outcome)
+            self._desk.results(request.n, outcome)
             for row, ack in acks:
                 if row is not None:
                     self._services.tally.acknowledged += 1
                     hub.acked(row, ack.envelope_id)
 
-        self._run(lambda rows, moment: relay.ack(rows, moment, acks), done)
+        self._desk.run(lambda rows, moment: relay.ack(rows, moment, acks), done)
 
-    def _prove(self, request: Prove) -> None:
-        nonce, registry = self._nonce, self._services.registry
+    def _put_card(self, request: PutCard, moment: Moment) -> None:
+        relay, row, card = self._services.relay, self._opened.get(request.mailbox_id), request.card
+        if row is None:
+            self._desk.results(request.n, [NOT_AUTHORISED])
+        elif not self._desk.is_slow(request.n, moment, ((Deed.STORE, len(card)),)):
+            self._desk.command(
+                request.n, lambda rows, moment: relay.put_card(rows, moment, row, card), len(card)
+            )
 
-        def done(outcome: Result | Failed | None) -> None:
-            if outcome is None:
-                self._business = BusinessId(request.business_id)
-            self._results(request.n, [UNAVAILABLE if isinstance(outcome, Failed) else outcome])
-
-        self._run(
-            lambda rows, moment: registry.prove(rows, moment, nonce, request), done, barrier=True
+    def _set_refused(self, request: SetRefused) -> None:
+        relay, row, categories = (
+            self._services.relay,
+            self._opened.get(request.mailbox_id),
+            request.categories,
         )
+        if row is None:
+            self._desk.results(request.n, [NOT_AUTHORISED])
+            return
+        self._desk.command(request.n, lambda rows, moment: relay.set_refused(rows, row, categories))
 
     def _fetch(self, wanted: Wanted) -> Job:
         relay = self._services.relay
 
         def done(outcome: list[Batch] | Failed) -> None:
+            self._services.hub.drained(self)
             self.deliveries.fetched(wanted, None if isinstance(outcome, Failed) else outcome)
-            if not isinstance(outcome, Failed) and not self._is_closed:
-                self._services.hub.touched.add(self)
+            if not isinstance(outcome, Failed):
+                self._touch()
 
         return Job(
             lambda rows, moment: relay.fetch(rows, moment, wanted.rows, wanted.count, wanted.size),
             done,
         )
 
-    # Answers
 
-    def _command(
-        self,
-        n: int,
-        count: int,
-        run: Callable[[Rows, Moment], list[Result | None]],
-        weight: int = 0,
-    ) -> None:
-        """A request whose reply is ``results`` with ``count`` entries."""
+def _new_here(request: Request) -> int:
+    """How many results a request has that brings something new to the disk; 0 for others."""
+    match request:
+        case Create(mailboxes=entries) | Submit(submissions=entries):
+            return len(entries)
+        case PutCard() | Register() | PutPreKeys():
+            return 1
+        case _:
+            return 0
 
-        def done(outcome: list[Result | None] | Failed) -> None:
-            self._results(n, [UNAVAILABLE] * count if isinstance(outcome, Failed) else outcome)
 
-        self._run(run, done, weight)
-
-    def _query(self, n: int, run: Callable[[Rows, Moment], Push | Result]) -> None:
-        """A request with a reply of its own; ``error`` if there is none to give."""
-
-        def done(outcome: Push | Result | Failed) -> None:
-            if isinstance(outcome, Failed):
-                self._error(n, UNAVAILABLE)
-            elif isinstance(outcome, Result):
-                self._error(n, outcome)
-            else:
-                self._count(n, [None])
-                self._send(outcome)
-
-        self._run(run, done)
-
-    def _run(
-        self,
-        run: Callable[[Rows, Moment], object],
-        done: Callable[..., None],
-        weight: int = 0,
-        barrier: bool = False,
-    ) -> None:
-        def done_and_touch(outcome: object) -> None:
-            self.outstanding -= 1
-            self.barriers -= barrier
-            done(outcome)
-            if not self._is_closed:
-                self._services.hub.touched.add(self)
-
-        self.outstanding += 1
-        self.barriers += barrier
-        self._output.jobs.append(Job(run, done_and_touch, weight, barrier))
-
-    def _bad(self, n: int | None, code: str, detail: str) -> None:
-        self._error(n, Result(code, detail[:MAX_TEXT_DETAIL]))
-        self._bad_frames += 1
-        if self._bad_frames >= MAX_BAD_FRAMES:
-            self._output.close = (POLICY, "too many malformed frames")
-
-    def _results(self, n: int, results: list[Result | None]) -> None:
-        self._count(n, results)
-        self._send(Results(n, results))
-
-    def _error(self, n: int | None, result: Result) -> None:
-        self._count(n, [result])
-        self._send(Error(n, result))
-
-    def _count(self, n: int | None, results: list[Result | None]) -> None:
-        frame = None if n is None else self._asked.pop(n, None)
-        self._services.tally.answered(frame, results)
-
-    def _send(self, frame: Push) -> None:
-        self._output.frames.append(encode(frame))
+def _is_ok(result: Result | None) -> bool:
+    return result is None or result.code == codes.OK
 
 
 def _number_of(data: bytes) -> int | None:

@@ -105,9 +105,14 @@ class Deliveries:
             if channel.newest_n > channel.sent_n:
                 self._lagging[row] = None
 
+    @property
+    def is_lagging(self) -> bool:
+        """Whether there is something to read from the store now."""
+        return bool(self._lagging) and not self._draining and self._has_room()
+
     def wanted(self) -> Wanted | None:
         """What to read from the store now; the answer goes to :meth:`fetched`."""
-        if self._draining or not self._lagging or not self._has_room():
+        if not self.is_lagging:
             return None
         self._draining = True
         channels = tuple(self._channels[row] for row in list(self._lagging)[:MAX_ITEMS])

@@ -6,6 +6,7 @@
     ├── ConfigError         the command line or the files do not fit together
     │   └── KeyFileError    the relay's keys are missing, damaged or readable by others
     └── StorageError        the database cannot be written or read
+        ├── DamagedError    something in it is not as it was written
         └── DatabaseError   the file is not a database of this relay, or of another version
 
 The docstring of each class is the sentence that an operator reads when no better one is at hand.
@@ -42,6 +43,10 @@ class StorageError(RelayError):
     """the database cannot be written at present"""
 
     exit_code = 4
+
+
+class DamagedError(StorageError):
+    """the database holds something that is not as it was written"""
 
 
 class DatabaseError(StorageError):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from kurir_server.limits import CREATE_RATE, DIRECTORY_NETWORK_RATE, MAX_BUCKETS
-from kurir_server.rates import Buckets
+from kurir_server.limits import MAX_DRAINS
+from kurir_server.pace import Networks
 from kurir_server.relay import Arrival
 
 if TYPE_CHECKING:
@@ -16,15 +17,17 @@ if TYPE_CHECKING:
 class Hub:
     """Passes what was committed to the connections that it concerns.
 
-    ``touched`` are those that may have something to send; ``create_rate`` and
-    ``directory_rate`` are shared by the connections of one network.
+    ``touched`` are those that may have something to send; ``has_room`` is false while the disk has
+    room for readers only.
     """
 
     def __init__(self) -> None:
         self._readers: dict[int, Connection] = {}
         self.touched: set[Connection] = set()
-        self.create_rate: Buckets[bytes] = Buckets(CREATE_RATE, MAX_BUCKETS)
-        self.directory_rate: Buckets[bytes] = Buckets(DIRECTORY_NETWORK_RATE, MAX_BUCKETS)
+        self.networks = Networks()
+        self._draining: set[Connection] = set()
+        self._to_drain: dict[Connection, None] = {}
+        self.has_room = True
 
     def reads(self, row: int, reader: Connection) -> None:
         """From now on ``reader`` gets what arrives; a former reader gets no more."""
@@ -55,8 +58,30 @@ class Hub:
             if reader is not None:
                 reader.deliveries.close(row)
 
+    def is_in_line(self, reader: Connection) -> bool:
+        """Whether a connection waits for its turn to read from the store."""
+        return reader in self._to_drain
+
+    def may_drain(self, reader: Connection) -> bool:
+        """Whether a connection may read from the store now; if not, it is touched when it may."""
+        if len(self._draining) < MAX_DRAINS:
+            self._to_drain.pop(reader, None)
+            self._draining.add(reader)
+            return True
+        self._to_drain[reader] = None
+        return False
+
+    def drained(self, reader: Connection) -> None:
+        """A connection has read what it wanted, or wants nothing any more; whoever waits for
+        longest is next."""
+        self._draining.discard(reader)
+        self._to_drain.pop(reader, None)
+        self.touched.update(islice(self._to_drain, MAX_DRAINS - len(self._draining)))
+
     def forget(self, reader: Connection) -> None:
         """A connection closed."""
+        if reader in self._to_drain:
+            self.drained(reader)
         self.touched.discard(reader)
         for row in reader.deliveries.rows:
             if self._readers.get(row) is reader:

@@ -1,7 +1,8 @@
 """The relay's keys on disk: one folder, one file per key, readable by the operator alone.
 
-``root.key`` certifies the others. Serving does not need it, so an operator may keep it elsewhere
-and bring it back for ``kurir-relay renew``.
+``root.key`` certifies the others, and ``report.key`` opens what customers report. Serving needs
+neither, so an operator may keep them elsewhere and bring the one back for ``kurir-relay renew``,
+the other for ``kurir-relay report``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Final
 from kurir_server.errors import KeyFileError
 from kurir_server.keys import SEED_BYTES, RelayKeys, SigningKey, certify
 from kurir_server.limits import CERT_DAYS
+from kurir_server.report_key import SECRET_BYTES, ReportKey
 from kurir_wire.codec import pack, unpack
 from kurir_wire.errors import WireError
 from kurir_wire.ids import DAY
@@ -25,6 +27,7 @@ BEACON: Final = "beacon.key"
 RECEIPT: Final = "receipt.key"
 OPERATOR: Final = "operator.key"
 CHECKPOINT: Final = "checkpoint.key"
+REPORT: Final = "report.key"
 PRF: Final = "prf.key"
 CERT: Final = "relay.cert"
 WORKING: Final = (BEACON, RECEIPT, OPERATOR, CHECKPOINT)
@@ -51,6 +54,7 @@ def create(folder: Path, now: int) -> RelayKeys:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in (ROOT, *WORKING, PRF):
             _write(folder / name, secrets.token_bytes(SEED_BYTES))
+        _write(folder / REPORT, secrets.token_bytes(SECRET_BYTES))
     except OSError as error:
         raise KeyFileError(f"cannot write keys to {folder}: {error.strerror}") from error
     return renew(folder, now)
@@ -65,7 +69,8 @@ def remove(folder: Path) -> None:
 def renew(folder: Path, now: int) -> RelayKeys:
     """Write a new certificate of the same working keys, good for a year from ``now``.
 
-    A relay that was made before there was a ledger gets its key for checkpoints here.
+    A relay that was made before there was a ledger gets its key for checkpoints here, and one from
+    before there were reports that for reports.
 
     :raises KeyFileError: a key is missing
     """
@@ -74,7 +79,7 @@ def renew(folder: Path, now: int) -> RelayKeys:
         _put(folder / CHECKPOINT, secrets.token_bytes(SEED_BYTES))
     working = _working(folder)
     until = now + CERT_DAYS * DAY
-    cert = certify(root, *working, now, until)
+    cert = certify(root, *working, _report_public(folder), now, until)
     _put(folder / CERT, pack(cert))
     return RelayKeys(cert, *working, _read(folder / PRF))
 
@@ -91,12 +96,10 @@ def load(folder: Path) -> RelayKeys:
         )
     working = _working(folder)
     try:
-        data = (folder / CERT).read_bytes()
-        cert = unpack(data, RelayCert)
-        cert.verify(cert.not_before)
+        cert = _certificate(folder)
     except (OSError, WireError) as error:
         raise KeyFileError(
-            f"{folder / CERT} is missing or damaged",
+            f"{folder / CERT} is missing, damaged, or of an older kurir-relay",
             "make a new one with: kurir-relay renew",
         ) from error
     certified = (cert.beacon_pk, cert.receipt_pk, cert.operator_pk, cert.checkpoint_pk)
@@ -106,6 +109,37 @@ def load(folder: Path) -> RelayKeys:
             "restore the folder from a backup, or renew the certificate",
         )
     return RelayKeys(cert, *working, _read(folder / PRF))
+
+
+def load_report_key(folder: Path, cert: RelayCert) -> ReportKey:
+    """The key that opens reports, for the operator's commands; a relay that serves never calls it.
+
+    :raises KeyFileError: missing, damaged, or not the one that the certificate names
+    """
+    key = ReportKey.from_bytes(_read(folder / REPORT, SECRET_BYTES))
+    if key.public != cert.report_pk:
+        raise KeyFileError(
+            f"{folder / REPORT} is not the key that the certificate names",
+            "restore it from a backup, or renew the certificate",
+        )
+    return key
+
+
+def _report_public(folder: Path) -> bytes:
+    """What the certificate is to name: of the key that is here; else, as it may be kept elsewhere,
+    what it named so far; else of a new one."""
+    if not (folder / REPORT).exists():
+        try:
+            return _certificate(folder).report_pk
+        except (OSError, WireError):
+            _put(folder / REPORT, secrets.token_bytes(SECRET_BYTES))
+    return ReportKey.from_bytes(_read(folder / REPORT, SECRET_BYTES)).public
+
+
+def _certificate(folder: Path) -> RelayCert:
+    cert = unpack((folder / CERT).read_bytes(), RelayCert)
+    cert.verify(cert.not_before)
+    return cert
 
 
 def _working(folder: Path) -> tuple[SigningKey, SigningKey, SigningKey, SigningKey]:
@@ -123,7 +157,7 @@ def _put(path: Path, data: bytes) -> None:
         raise KeyFileError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, length: int = SEED_BYTES) -> bytes:
     try:
         mode = path.stat().st_mode
         text = path.read_text("ascii")
@@ -137,7 +171,7 @@ def _read(path: Path) -> bytes:
         raise KeyFileError(f"{path} is damaged", "restore it from a backup") from error
     if stat.S_IMODE(mode) & 0o077:
         raise KeyFileError(f"{path} can be read by others", f"run: chmod 600 {path}")
-    if len(seed) != SEED_BYTES:
+    if len(seed) != length:
         raise KeyFileError(f"{path} is damaged", "restore it from a backup")
     return seed
 

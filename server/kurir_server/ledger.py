@@ -1,9 +1,10 @@
-"""The ledger of settled charges: closing days, and what others may ask about it.
+"""The ledger of settled charges and adjustments: closing days, and what others may ask about it.
 
-A leaf waits in ``pending`` from the transaction in which it settles. When its day is over, all that
+A leaf waits in ``pending`` from the transaction in which it settles, an adjustment from that in
+which the operator decides. When its day is over, all that
 wait for that day come into the tree in one transaction, with the checkpoint that says so.
 
-No leaf settles for a day that was closed: relay time never falls while a relay runs, closing a day
+Nothing comes to a day that was closed: relay time never falls while a relay runs, closing a day
 puts a minute of a later day on disk in its own transaction, and a relay starts no earlier than
 that minute. Were it to happen all the same, the leaf would wait, and come with the next closing.
 """
@@ -21,7 +22,7 @@ from kurir_wire import codes
 from kurir_wire.entries import Place, Result
 from kurir_wire.frames import CheckpointIs, ConsistencyIs, GetConsistency, GetInclusion, InclusionIs
 from kurir_wire.ids import DAY, BusinessId, Hash
-from kurir_wire.merkle import consistency_proof, inclusion_proof, root
+from kurir_wire.merkle import consistency_proof, inclusion_proof, leaf_hash, root
 
 
 class Ledger:
@@ -59,7 +60,7 @@ class Ledger:
     def inclusion(
         self, rows: Rows, moment: Moment, business_id: BusinessId, request: GetInclusion
     ) -> InclusionIs | Result:
-        """Where charges of this business stand, and the proofs."""
+        """Where charges and adjustments of this business stand, and the proofs."""
         self._close(rows, moment)
         if request.size > _size(rows):
             return Result(codes.NOT_FOUND, "the ledger has not come to this size")
@@ -67,16 +68,23 @@ class Ledger:
         tiles = Tiles(rows)
         places: list[Place] = []
         for charge in request.charges:
-            leaf = rows.leaf(business_id, request.day, Hash(charge))
-            if leaf is None:
+            entry = self._entry(rows, business_id, request.day, Hash(charge))
+            if entry is None:
                 return Result(codes.NOT_FOUND, "no such charge of this business on this day")
-            entry = entry_hash(open_leaf(leaf), self._keys.relay_id)
             index = _find(tiles, spans, entry)
             if index is None or index >= request.size:
                 return Result(codes.NOT_FOUND, "the ledger of this size does not hold this day")
             proof = inclusion_proof(index, request.size, tiles.node)
             places.append(Place(index, list(proof)))
         return InclusionIs(request.n, places)
+
+    def _entry(self, rows: Rows, business_id: BusinessId, day: int, name: Hash) -> Hash | None:
+        """The hash in the tree of a charge or an adjustment."""
+        leaf = rows.leaf(business_id, day, name)
+        if leaf is not None:
+            return entry_hash(open_leaf(leaf), self._keys.relay_id)
+        stored = rows.adjust_named(business_id, day, name)
+        return None if stored is None else leaf_hash(stored.hash)
 
     def consistency(self, rows: Rows, request: GetConsistency) -> ConsistencyIs | Result:
         """That the ledger only grew between two sizes."""

@@ -31,7 +31,7 @@ MAX_UNACKED: Final = 256
 MAX_UNACKED_BYTES: Final = 4 * 1_048_576
 """The same in bytes: a thousand readers that never acknowledge hold at most 4 GiB in flight."""
 DRAIN_ENVELOPES: Final = 128
-DRAIN_BYTES: Final = 1_048_576
+DRAIN_BYTES: Final = 262_144
 """What one read from the store fetches at most: the writer's thread stays free for others."""
 DELIVER_FRAME_BYTES: Final = MAX_FRAME - 65_536
 """Bytes of bodies in one ``deliver``, leaving room for what stands around them."""
@@ -39,32 +39,95 @@ MAX_OUTSTANDING: Final = 32
 """Requests of one connection that wait for the disk; then its socket is not read."""
 MAX_OUTBOX_BYTES: Final = 8 * 1_048_576
 """Bytes that wait to be sent to one client; then its requests wait as well."""
+SIGNATURES_AT_ONCE: Final = 32
+"""Signatures checked in one go (2.7 ms); the rest of a frame has its turn after others."""
+PROOFS_AT_ONCE: Final = 16
+"""Proofs of inclusion worked out in one go (about 20 ms); the rest has its turn after others."""
+SIGNATURE_WEIGHT: Final = 32_768
+"""A signature to check counts for so many bytes in the writer's queue and batches, so that a batch
+of nothing else takes some 20 ms."""
 MAX_BAD_FRAMES: Final = 16
 """Malformed or unknown frames after which a connection is closed: a broken client stops."""
 HANDSHAKE_SECONDS: Final = 10
-"""A connection that has not become a WebSocket by then is closed."""
+"""A connection that has not become a WebSocket by then is closed. With TLS, half of it is for
+that."""
+STALL_SECONDS: Final = 30
+"""A client that takes nothing of what is sent to it is cut; what it missed waits on disk."""
 PING_SECONDS: Final = 30
 """A silent client is asked this often whether it is there, and cut after as long again."""
 CLOSE_SECONDS: Final = 2
 """How long a closing handshake may take before the socket is dropped."""
-MAX_CONNECTIONS: Final = 20_000
-"""Sockets of one process; its memory at 15 KiB each stays within 300 MiB."""
 
-# Rates: steady per second, and burst
+# All connections
+
+MAX_CONNECTIONS: Final = 20_000
+"""Sockets of one process; its memory at 15 KiB each stays within 300 MiB. Fewer where the operating
+system lets the process open fewer files."""
+MAX_NETWORK_CONNECTIONS: Final = 1_024
+"""Of these from one network: a twentieth, and still a large company behind one address."""
+MAX_HALF_OPEN: Final = 2_048
+"""Sockets that have not become a WebSocket yet; one more, and the oldest of them is dropped, so
+that those who are quick come in."""
+MAX_DRAINS: Final = 4
+"""Connections that read from the store at once, the others in turn after them: however many come
+with full mailboxes, a batch hands over one MiB at most and takes a few milliseconds for it."""
+MAX_OUTBOXES_BYTES: Final = 256 * 1_048_576
+"""Bytes that wait to be sent to all clients together; beyond, whoever hoards the most is cut."""
+RESERVED_FILES: Final = 64
+"""Files that the process needs for itself."""
+MAX_SOCKET_BUFFER: Final = 2 * MAX_FRAME
+"""Bytes that a client may make the socket owe it (answers to its pings) beside a frame."""
+
+# Rates: steady per second, and burst. Of one connection, or of one network: an IPv4 address, or the
+# /64 of an IPv6 address, behind which many people may be.
 
 ADDRESS_RATE: Final = Rate(per_second=5.0, burst=100)
 """Envelopes from one connection to addresses: far above a person, far below a flood."""
+ADDRESS_NETWORK_RATE: Final = Rate(per_second=20.0, burst=1_000)
+"""The same from one network, as four connections may at their fastest."""
+ADDRESS_SHARE_RATE: Final = Rate(per_second=1 / 40, burst=128)
+"""What one network puts into one address that stands above ADDRESS_OPEN_SHARE, in pieces of 4 KiB:
+after a day of it the business's mailbox has a fifth of its room left for everybody else."""
+ADDRESS_OPEN_SHARE: Final = 4
+"""The part (one in so many) of an address's room that is for whoever comes first: as long as the
+business reads, nobody is held to a share."""
 PERSONAL_RATE: Final = Rate(per_second=1_000.0, burst=4_000)
 """Envelopes from one connection to personal mailboxes: bulk sending over tokens stays slow enough
 that one connection cannot keep a disk busy."""
-CREATE_RATE: Final = Rate(per_second=0.5, burst=1_000)
-"""New mailboxes from one network address (IPv6: one /64). A household needs dozens a year; the
-burst lets a restored or a test device make all of its own at once."""
+STORE_RATE: Final = Rate(per_second=262_144.0, burst=64 * 1_048_576)
+"""Bytes that one connection leaves here without a charge: envelopes, cards, prekeys. A long absence
+of many friends at once."""
+STORE_NETWORK_RATE: Final = Rate(per_second=65_536.0, burst=256 * 1_048_576)
+"""The same from one network: 225 MiB an hour go in whatever it does, a month's life each, so that
+an operator sees a disk fill over weeks and not over night."""
+CREATE_RATE: Final = Rate(per_second=1_000 / 86_400, burst=1_000)
+"""New mailboxes from one network: a thousand a day. A household needs dozens a year; the burst lets
+a restored or a test device make all of its own at once."""
+SIGNATURE_RATE: Final = Rate(per_second=20.0, burst=4_096)
+"""Signatures (84 µs each) that one connection has the relay check: all its mailboxes four times."""
+SIGNATURE_NETWORK_RATE: Final = Rate(per_second=100.0, burst=20_000)
+"""The same from one network: under one hundredth of a processor in the long run."""
+REFUSED_RATE: Final = Rate(per_second=20.0, burst=8_192)
+"""Charges from one connection that were not accepted (170 µs each), or are not decided yet: as many
+as may be outstanding. Accepted ones are given back: they have the pace of their business."""
+REFUSED_NETWORK_RATE: Final = Rate(per_second=100.0, burst=16_384)
+"""The same from one network."""
+QUESTION_RATE: Final = Rate(per_second=100.0, burst=1_000)
+"""``beacon`` and ``rate_card`` from one connection: cheap, and the same for everybody."""
+CARD_RATE: Final = Rate(per_second=1.0, burst=60)
+"""``get_card`` from one connection: somebody who meets many people in one evening."""
+CARD_NETWORK_RATE: Final = Rate(per_second=4.0, burst=240)
+"""The same from one network."""
 DIRECTORY_RATE: Final = Rate(per_second=0.5, burst=30)
 """``get_business`` from one connection: somebody who looks businesses up needs a few a minute."""
 DIRECTORY_NETWORK_RATE: Final = Rate(per_second=2.0, burst=120)
-"""``get_business`` from one network address (IPv6: one /64), as four connections may at their
-fastest: enough for many people behind one address, and further connections gain nothing."""
+"""``get_business`` from one network, as four connections may at their fastest: enough for many
+people behind one address, and further connections gain nothing."""
+LEDGER_RATE: Final = Rate(per_second=10.0, burst=100)
+"""``checkpoint`` and ``consistency`` from one connection: anyone may ask, and a proof takes a few
+milliseconds."""
+LEDGER_NETWORK_RATE: Final = Rate(per_second=40.0, burst=400)
+"""The same from one network."""
 ONE_TIME_RATE: Final = Rate(per_second=0.001, burst=25)
 """One-time prekeys of each kind that one business hands out; beyond, its card goes without them. A
 bot keeps 50 here and refills every six hours, in which at most 46 go, whoever asks."""
@@ -75,6 +138,11 @@ SMALL_BUSINESS_RATE: Final = Rate(per_second=1.0, burst=10)
 PAIR_RATE: Final = Rate(per_second=1 / 6, burst=45)
 """Charges into one mailbox: one per 6 s sustained; the burst is a lively dialogue, borrowed from
 the four and a half minutes in which it is earned back."""
+REPORT_RATE: Final = Rate(per_second=0.002, burst=5)
+"""``report`` from one connection: a person has few messages to report in a day."""
+REPORT_NETWORK_RATE: Final = Rate(per_second=0.02, burst=20)
+"""``report`` from one network address (IPv6: one /64): enough for many people behind one address,
+and nobody fills the operator's box from there within days."""
 MAX_BUCKETS: Final = 50_000
 """Rate counters held in memory; full ones are forgotten first, then the oldest."""
 
@@ -90,16 +158,27 @@ ACCEPTED_SECOND_KEPT: Final = 3_000
 """Seconds for which the second of acceptance is kept, to repeat a receipt exactly; housekeeping
 runs every minute, so it is gone well within the hour."""
 GRANT_CACHE: Final = 10_000
-"""Checked grants remembered, so that each signature is verified once (84 µs)."""
+"""Checked grants remembered, so that each signature is verified once (84 µs); as many entries."""
+LANE_CACHE: Final = 1_000
+"""Checked lane certificates remembered: each business has a few."""
+LIST_CACHE: Final = 1_000
+"""Checked signatures over lists of charges remembered: a list usually comes in one frame."""
+SMALL_CUSTOMERS: Final = 256
+"""Customers to whom one ``small`` business writes within 24 hours, answers included."""
+FIRST_STARTS: Final = 250
+"""Starts within 24 hours that a business begins with, unless the operator allows more."""
 
 # Requests about businesses
 
 PAGE_LEAVES: Final = 256
 """Leaves of one ``settlements_are``: about 160 KiB."""
 
-LEDGER_RATE: Final = Rate(per_second=10.0, burst=100)
-"""``checkpoint`` and ``consistency`` from one connection: anyone may ask, and a proof takes a few
-milliseconds."""
+PAGE_ADJUSTMENTS: Final = 12
+"""Adjustments of one ``adjustments_are``: with the longest reports 900 KiB, less than a frame."""
+MAX_REPORTS: Final = 10_000
+"""Reports that wait for the operator; one network needs six days to send as many."""
+MAX_REPORT_BYTES: Final = 256 * 1_048_576
+"""The same in bytes, so that reports cannot fill a disk."""
 
 # Writer and housekeeping
 
@@ -116,8 +195,21 @@ TIDY_SECONDS: Final = 60
 acknowledged envelope is gone from all files within about a minute."""
 TIDY_ROWS: Final = 5_000
 """Rows that one step of housekeeping looks at, so that nobody waits long for it."""
+RECOVERED_SECONDS: Final = 15
+"""Commits have to work for so long before the log says that a failed disk works again: three times
+RETRY_SECONDS, after which whoever was refused has come back."""
 BUSY_MILLISECONDS: Final = 5_000
 """How long a transaction waits for another process (``kurir-relay business …``)."""
+
+# The disk
+
+MAX_RESERVE: Final = 1_073_741_824
+"""Bytes of the disk that only readers may use: beyond, the relay takes nothing new in, and what
+waits can still be fetched and acknowledged."""
+RESERVE_PART: Final = 20
+"""The same as a part (one in so many) of a small disk."""
+NO_ROOM_SECONDS: Final = 60
+"""When to come again to a relay without room."""
 
 # Keys
 
@@ -125,3 +217,5 @@ CERT_DAYS: Final = 365
 """A certificate of the working keys holds for a year; ``kurir-relay renew`` writes a new one."""
 BADGE_DAYS: Final = 365
 """A badge holds for a year; approving again renews it."""
+TICKET_DAYS: Final = 365
+"""An entry ticket holds for a year at most."""

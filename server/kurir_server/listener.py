@@ -7,29 +7,40 @@ transport would replace this module and nothing else.
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import functools
 import hashlib
 import ipaddress
 import logging
+import math
+import resource
 import ssl
-from collections import deque
+import sys
+import termios
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed, NegotiationError
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
+from kurir_server.doors import Doors, Full, Room
 from kurir_server.errors import ConfigError
 from kurir_server.limits import (
     CLOSE_SECONDS,
     HANDSHAKE_SECONDS,
     MAX_CONNECTIONS,
-    MAX_OUTBOX_BYTES,
+    MAX_HALF_OPEN,
+    MAX_SOCKET_BUFFER,
     PING_SECONDS,
+    RESERVED_FILES,
 )
+from kurir_server.peer import GoneError, Outboxes, Peer
+from kurir_wire.ids import MINUTE
 from kurir_wire.limits import MAX_FRAME, SUBPROTOCOL
 
 IPV6_PREFIX: Final = 64
@@ -49,52 +60,55 @@ class Session(Protocol):
     def on_close(self) -> None: ...
 
 
-class Peer:
-    """One client: ``network`` names where it comes from without saying so."""
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds; tests have shorter ones."""
 
-    __slots__ = ("_close", "_outbox", "_room", "_sender", "_size", "_socket", "network")
+    handshake: float = HANDSHAKE_SECONDS
+    ping: float = PING_SECONDS
+    close: float = CLOSE_SECONDS
+    clock: Callable[[], float] = time.monotonic
 
-    def __init__(self, socket: ServerConnection, network: bytes) -> None:
-        self.network = network
-        self._socket = socket
-        self._outbox: deque[bytes] = deque()
-        self._size = 0
-        self._sender: asyncio.Task[None] | None = None
-        self._close: tuple[int, str] | None = None
-        self._room: asyncio.Event | None = None
 
-    def emit(self, frames: Sequence[bytes], close: tuple[int, str] | None = None) -> None:
-        """Send frames in order, then close if asked to. Returns at once."""
-        self._outbox.extend(frames)
-        self._size += sum(map(len, frames))
-        self._close = self._close or close
-        if (self._outbox or self._close) and self._sender is None:
-            self._sender = asyncio.create_task(self._send())
+class _Socket(ServerConnection):
+    """A socket that is counted, and that owes nobody more than it may."""
 
-    async def room(self) -> None:
-        """Wait until the client has taken enough of what was sent."""
-        while self._size >= MAX_OUTBOX_BYTES:
-            self._room = asyncio.Event()
-            await self._room.wait()
+    def __init__(self, doors: Doors[_Socket], *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._doors = doors
 
-    async def _send(self) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        oldest = self._doors.arrived(self)
+        if oldest is not None:
+            oldest.cut()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._doors.left(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # The library answers pings at once and without end; who asks and never reads is cut.
+        if self.transport.get_write_buffer_size() > MAX_SOCKET_BUFFER:
+            self.cut()
+
+    # See :class:`.peer.Wire`.
+
+    async def hand_over(self, frame: bytes) -> None:
         try:
-            while self._outbox:
-                frame = self._outbox.popleft()
-                await self._socket.send(frame)
-                self._size -= len(frame)
-                if self._room is not None and self._size < MAX_OUTBOX_BYTES:
-                    self._room.set()
-                    self._room = None
-            if self._close is not None:
-                await self._socket.close(*self._close)
-        except ConnectionClosed:
-            self._outbox.clear()
-            self._size = 0
-            if self._room is not None:
-                self._room.set()
-        finally:
-            self._sender = None
+            await self.send(frame)
+        except ConnectionClosed as error:
+            raise GoneError from error
+
+    async def say_goodbye(self, code: int, reason: str) -> None:
+        await self.close(code, reason)
+
+    def untaken(self) -> int:
+        return self.transport.get_write_buffer_size() + _unconfirmed(self.transport)
+
+    def cut(self) -> None:
+        self.transport.abort()
 
 
 @dataclass(slots=True)
@@ -103,7 +117,8 @@ class Listener:
 
     :param connect: makes the session of a new peer
     :param salt: secret of this process, so that a network's name cannot be turned back
-    :param on_full: called with the number of connections when one more was refused
+    :param on_full: called with the number of connections when one more was refused, at most once
+        a minute
     """
 
     connect: Callable[[Peer], Awaitable[Session]]
@@ -111,7 +126,17 @@ class Listener:
     on_full: Callable[[int], None]
     salt: bytes = field(repr=False)
     behind_proxy: bool = False
+    timing: Timing = field(default_factory=Timing)
+    room: Room | None = None
+    doors: Doors[_Socket] = field(init=False)
+    outboxes: Outboxes = field(init=False)
     _server: Server | None = None
+    _watch: asyncio.Task[None] | None = None
+    _said_full: float = -math.inf
+
+    def __post_init__(self) -> None:
+        self.doors = Doors(self.room or Room.within(_most_files()))
+        self.outboxes = Outboxes(self.timing.clock)
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> tuple[str, int]:
         """Listen.
@@ -119,6 +144,7 @@ class Listener:
         :returns: the address that is bound
         :raises ConfigError: it cannot be bound
         """
+        handshake = self.timing.handshake if tls is None else self.timing.handshake / 2
         try:
             self._server = await serve(
                 self._run,
@@ -130,37 +156,62 @@ class Listener:
                 process_request=self._admit,
                 compression=None,
                 server_header=None,
-                open_timeout=HANDSHAKE_SECONDS,
-                ping_interval=PING_SECONDS,
-                ping_timeout=PING_SECONDS,
-                close_timeout=CLOSE_SECONDS,
+                open_timeout=handshake,
+                ping_interval=self.timing.ping,
+                ping_timeout=self.timing.ping,
+                close_timeout=self.timing.close,
                 max_size=MAX_FRAME,
                 max_queue=INBOX_FRAMES,
                 logger=_silent(),
+                # Typed as a class, called as a function, and documented as either.
+                create_connection=cast(
+                    type[ServerConnection], functools.partial(_Socket, self.doors)
+                ),
             )
         except OSError as error:
             reason = error.strerror or "the address cannot be used"
             raise ConfigError(f"cannot listen on {host}:{port}: {reason.lower()}") from error
+        self._watch = asyncio.create_task(self.outboxes.watch())
         bound = next(iter(self._server.sockets)).getsockname()
         return bound[0], bound[1]
 
     async def stop(self) -> None:
-        """Accept no more, say goodbye to those who are here, and wait until they are gone."""
-        if self._server is not None:
-            self._server.close(code=GOING_AWAY, reason="the relay stops")
-            await self._server.wait_closed()
+        """Accept no more, say goodbye to those who are here, and wait until they are gone. Who does
+        not take the goodbye is cut."""
+        if self._server is None:
+            return
+        self._server.close(code=GOING_AWAY, reason="the relay stops")
+        closing = asyncio.ensure_future(self._server.wait_closed())
+        # Once for the goodbye to leave, once for the answer.
+        await asyncio.wait((closing,), timeout=2 * self.timing.close)
+        for socket in self.doors.all():
+            socket.cut()
+        await closing
+        if self._watch is not None:
+            self._watch.cancel()
 
     def _admit(self, socket: ServerConnection, request: Request) -> Response | None:
-        count = len(self._server.connections) if self._server else 0
-        if count < MAX_CONNECTIONS:
+        if not isinstance(socket, _Socket):
+            raise TypeError("a socket of another listener")
+        full = self.doors.comes_in(socket, self._network_of(socket))
+        if full is None:
             return None
-        self.on_full(count)
-        return socket.respond(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections\n")
+        now = self.timing.clock()
+        if full is Full.RELAY and now - self._said_full >= MINUTE:
+            # Whoever knocks at a full house would fill the log.
+            self._said_full = now
+            self.on_full(self.doors.inside)
+        status = (
+            HTTPStatus.SERVICE_UNAVAILABLE if full is Full.RELAY else HTTPStatus.TOO_MANY_REQUESTS
+        )
+        return socket.respond(status, full.value)
 
     async def _run(self, socket: ServerConnection) -> None:
+        if not isinstance(socket, _Socket):
+            raise TypeError("a socket of another listener")
         session: Session | None = None
+        peer = Peer(socket, self._network_of(socket), self.outboxes)
         try:
-            peer = Peer(socket, self._network_of(socket))
             session = await self.connect(peer)
             async for message in socket:
                 await session.on_frame(message)
@@ -171,6 +222,7 @@ class Listener:
             self.on_error(error)
             await socket.close(INTERNAL_ERROR, "a fault of the relay")
         finally:
+            peer.forget()
             if session is not None:
                 session.on_close()
 
@@ -181,6 +233,31 @@ class Listener:
             forwarded = socket.request.headers.get_all("X-Forwarded-For")
             host = forwarded[-1].rpartition(",")[2].strip() if forwarded else host
         return network_name(host, self.salt)
+
+
+def _unconfirmed(transport: asyncio.Transport) -> int:
+    """Bytes that the operating system holds because the other side has not confirmed them. Without
+    them a thin line would look like a stalled one: the system takes more only now and then."""
+    try:
+        file = transport.get_extra_info("socket").fileno()
+        size = fcntl.ioctl(file, termios.TIOCOUTQ, bytes(4))
+    except (OSError, AttributeError):
+        return 0  # closed, or another kind of system
+    return int.from_bytes(size, sys.byteorder)
+
+
+def _most_files() -> int:
+    """Open files that this process may have, after asking for as many as it may ask for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_CONNECTIONS + MAX_HALF_OPEN + RESERVED_FILES
+    most = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+    if soft == resource.RLIM_INFINITY or soft >= most:
+        return most
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    except (OSError, ValueError):
+        return soft  # some systems have a limit beside the one that they name
+    return most
 
 
 def network_name(host: str, salt: bytes) -> bytes:

@@ -36,6 +36,9 @@ class Event(Enum):
     CLOCK_BEHIND = "clock-behind"
     DISK_FAILED = "disk-failed"
     DISK_RECOVERED = "disk-recovered"
+    DATA_DAMAGED = "data-damaged"
+    DISK_LOW = "disk-low"
+    DISK_ROOMY = "disk-roomy"
     CERTIFICATE_ENDS = "certificate-ends"
     CONNECTIONS_FULL = "connections-full"
     INTERNAL_ERROR = "internal-error"
@@ -72,6 +75,9 @@ FIELDS: Final = {
     Event.CLOCK_BEHIND: Shape(Level.WARNING, ("seconds",)),
     Event.DISK_FAILED: Shape(Level.ERROR, ("error",)),
     Event.DISK_RECOVERED: Shape(Level.INFO, ()),
+    Event.DATA_DAMAGED: Shape(Level.ERROR, ("error", "rows")),
+    Event.DISK_LOW: Shape(Level.ERROR, ()),
+    Event.DISK_ROOMY: Shape(Level.INFO, ()),
     Event.CERTIFICATE_ENDS: Shape(Level.WARNING, ("days",)),
     Event.CONNECTIONS_FULL: Shape(Level.WARNING, ("connections",)),
     Event.INTERNAL_ERROR: Shape(Level.ERROR, ("place", "kind")),

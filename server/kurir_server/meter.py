@@ -8,46 +8,35 @@ touched from that thread alone.
 from __future__ import annotations
 
 import hmac
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
-from kurir_billing.charge import (
-    Charge,
-    Line,
-    Quote,
-    charge_hash,
-    check_charge_signature,
-    lock_of,
-    open_charge,
-    packed,
-)
+from kurir_billing.charge import Charge, Line, lock_of, open_charge, packed
 from kurir_billing.errors import EvidenceError
-from kurir_billing.grant import Grant, check_grant
-from kurir_billing.kinds import REFUSAL_TEXT, Category, Class, RefusalCode
+from kurir_billing.kinds import PassKind, RefusalCode
 from kurir_billing.leaf import Leaf, packed_leaf
 from kurir_billing.ledger import entry_hash
-from kurir_billing.ratecard import RateCard, parse
-from kurir_billing.tariffs import Facts, price, tariff_named
+from kurir_server.evidence import Evidence
 from kurir_server.keys import RelayKeys
 from kurir_server.limits import (
-    BEACON_AGE,
     BUSINESS_RATE,
-    GRANT_CACHE,
     MAX_BUCKETS,
     PAIR_RATE,
     SETTLE_DAYS,
     SMALL_BUSINESS_RATE,
 )
-from kurir_server.rates import Buckets, TooFast
+from kurir_server.marks import Marks
+from kurir_server.pricing import Due, Pricing
+from kurir_server.rates import Buckets
+from kurir_server.refusals import RefusedError, answer
 from kurir_server.rows import Business, Mailbox, Moment, Rows
+from kurir_server.starts import Starts
 from kurir_wire import codes
-from kurir_wire.cards import TIER_NONE, TIER_SMALL, Signed
-from kurir_wire.codec import unpack
+from kurir_wire.cards import TIER_NONE, TIER_SMALL
 from kurir_wire.entries import Result, Submission
 from kurir_wire.errors import MalformedError
 from kurir_wire.gates import opens, payer_gate
-from kurir_wire.ids import DAY, HOUR, MINUTE, BusinessId, EnvelopeId, Hash, MailboxId
+from kurir_wire.ids import DAY, HOUR, BusinessId, EnvelopeId, Hash, MailboxId
 from kurir_wire.limits import MAX_TEXT_DETAIL
 
 MAX_LANE_DAY: Final = 2**40
@@ -56,13 +45,16 @@ MAX_LANE_DAY: Final = 2**40
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A charge that may be accepted, if its mailbox has room."""
+    """A charge that may be accepted, if its mailbox has room. ``opens``: the pass that it earns;
+    ``is_start``: it counts against the business's limit."""
 
     charge: Charge
     hash: Hash
     private_hash: Hash
     tag: bytes
     business: Business
+    opens: PassKind | None
+    is_start: bool
 
 
 class Meter:
@@ -70,8 +62,10 @@ class Meter:
 
     def __init__(self, keys: RelayKeys) -> None:
         self._keys = keys
-        self._grants: OrderedDict[tuple[Hash, BusinessId, MailboxId], None] = OrderedDict()
-        self._cards: dict[Hash, RateCard] = {}
+        self._evidence = Evidence(keys)
+        self._marks = Marks(keys)
+        self._pricing = Pricing(self._marks)
+        self._starts = Starts(keys)
         self._pair: Buckets[int] = Buckets(PAIR_RATE, MAX_BUCKETS)
         self._platform: Buckets[BusinessId] = Buckets(BUSINESS_RATE, MAX_BUCKETS)
         self._small: Buckets[BusinessId] = Buckets(SMALL_BUSINESS_RATE, MAX_BUCKETS)
@@ -91,32 +85,33 @@ class Meter:
             private_hash = charge.private_hash(
                 self._keys.relay_id, mailbox_id, envelope_id, submission.body, submission.life
             )
-            name = self._name(charge, private_hash)
+            name = self._evidence.name(charge, private_hash)
             gate = payer_gate(charge.business_id, charge.line.market, charge.opening)
         except MalformedError as error:
             return Result(codes.MALFORMED, str(error)[:MAX_TEXT_DETAIL])
-        receipt = self.repeated(rows, name)
+        receipt = self._repeated(rows, moment, name, charge.line, mailbox_id)
         if receipt is not None:
             return receipt
-        if mailbox is None or not opens(mailbox.gate, gate):
-            data = self._sign(RefusalCode.UNDELIVERABLE, name, charge, moment)
-            return Result(codes.NO_MAILBOX, REFUSAL_TEXT[RefusalCode.UNDELIVERABLE], data=data)
         tag = self._keys.envelope_tag(mailbox_id, envelope_id)
-        if rows.is_used(tag):
-            return Result(codes.CONFLICT, "this envelope id was used with another charge")
         try:
-            charge.lane.verify(moment.now)
-            check_charge_signature(charge, self._keys.relay_id, private_hash)
-            self._check_beacon(charge, moment.now)
-        except EvidenceError as error:
-            return self._refuse(RefusalCode.BAD_PARAMETER, name, charge, moment, str(error))
-        business = rows.business(charge.business_id)
-        if business is None or business.tier == TIER_NONE:
-            return self._refuse(RefusalCode.NOT_APPROVED, name, charge, moment)
-        refusal = self._check_line(rows, moment, mailbox, business, charge, name)
-        if refusal is None:
-            refusal = self._check_pace(moment, mailbox, business, charge, name)
-        return refusal or Judged(charge, name, private_hash, tag, business)
+            if mailbox is None or not opens(mailbox.gate, gate):
+                raise RefusedError(RefusalCode.UNDELIVERABLE)
+            if rows.is_used(tag):
+                return Result(codes.CONFLICT, "this envelope id was used with another charge")
+            try:
+                self._evidence.check_signed(charge, private_hash, moment.now)
+                self._evidence.check_beacon(charge, moment.now)
+                business = _approved(rows, charge.business_id)
+                due = self._due(rows, moment.now, mailbox, business, charge)
+            except EvidenceError as error:
+                raise RefusedError(RefusalCode.BAD_PARAMETER, str(error)) from error
+            due.check(charge.line, charge.pass_hash)
+            _check_lane(rows, charge)
+            is_start = self._starts.check(rows, moment.now, business, charge.line, mailbox_id)
+            self._check_pace(moment, mailbox, business)
+        except RefusedError as refused:
+            return answer(self._keys, refused, name, charge.business_id, moment.now)
+        return Judged(charge, name, private_hash, tag, business, due.opens, is_start)
 
     def record(self, rows: Rows, moment: Moment, mailbox: Mailbox, judged: Judged) -> Result:
         """Write down an accepted charge, without its evidence; the envelope is written by the
@@ -124,7 +119,7 @@ class Meter:
 
         :returns: success with the receipt
         """
-        charge = judged.charge
+        charge, business = judged.charge, judged.business
         data = packed(charge.without_evidence())
         until = moment.now // DAY + SETTLE_DAYS + 2
         rows.add_charge(judged.hash, moment.now // HOUR, judged.private_hash, data, until)
@@ -132,19 +127,24 @@ class Meter:
         rows.use(judged.tag, until)
         lane_day = min(charge.lane.not_after // DAY + 1, MAX_LANE_DAY)
         rows.set_lane_seq(charge.lane.lane_pk, charge.lane_seq, lane_day)
-        self._pair.take(mailbox.row, moment.tick)
-        self._rate_of(judged.business).take(judged.business.id, moment.tick)
-        return Result(codes.OK, data=self._keys.receipt(judged.hash, moment.now))
+        if judged.is_start:
+            self._starts.note(rows, moment.now, business.id, mailbox.id)
+        earned = None
+        if judged.opens is not None:
+            klass = charge.line.klass
+            earned = self._marks.earn(
+                rows, business.id, mailbox.id, judged.opens, judged.hash, klass, moment.now
+            )
+        self._count(rows, moment, mailbox, business)
+        return Result(codes.OK, data=self._keys.receipt(judged.hash, moment.now, earned))
 
-    def repeated(self, rows: Rows, charge: Hash) -> Result | None:
-        """The receipt of a charge that was accepted before. Once the second is erased it names the
-        start of the hour."""
-        stored = rows.charge(charge)
-        if stored is None:
-            return None
-        second = rows.accepted_second(charge)
-        at = second if second is not None else stored.accepted_hour * HOUR
-        return Result(codes.OK, data=self._keys.receipt(charge, at))
+    def _count(self, rows: Rows, moment: Moment, mailbox: Mailbox, business: Business) -> None:
+        """Use the paces up, unless the charge never comes to the disk."""
+        rate = self._rate_of(business)
+        self._pair.take(mailbox.row, moment.tick)
+        rate.take(business.id, moment.tick)
+        rows.if_undone(lambda: self._pair.give_back(mailbox.row))
+        rows.if_undone(lambda: rate.give_back(business.id))
 
     def settle(self, rows: Rows, moment: Moment, charge: Hash, secret: bytes | None) -> bool:
         """The reader removed a metered envelope. With the right secret, in time, it becomes a
@@ -173,127 +173,58 @@ class Meter:
         for buckets in (self._pair, self._platform, self._small):
             buckets.prune(tick)
 
-    def _name(self, charge: Charge, private_hash: Hash) -> Hash:
-        return charge_hash(*charge.signed_fields(self._keys.relay_id, private_hash))
-
-    def _check_beacon(self, charge: Charge, now: int) -> None:
-        """:raises EvidenceError: the charge is not fresh"""
-        expected = self._keys.beacon_nonce(charge.beacon_minute)
-        if not hmac.compare_digest(expected, charge.beacon_nonce):
-            raise EvidenceError("the charge rests on a beacon that this relay never gave out")
-        age = now - charge.beacon_minute * MINUTE
-        if age < 0:
-            raise EvidenceError("the charge rests on a beacon from the future")
-        if age > BEACON_AGE:
-            raise EvidenceError("the charge's beacon is older than 24 hours; sign anew")
-
-    def _check_line(
-        self,
-        rows: Rows,
-        moment: Moment,
-        mailbox: Mailbox,
-        business: Business,
-        charge: Charge,
-        name: Hash,
+    def _repeated(
+        self, rows: Rows, moment: Moment, charge: Hash, line: Line, mailbox_id: MailboxId
     ) -> Result | None:
-        """Compare what the business signed with what is due now."""
-        stored = rows.rate_card_in_force(moment.now)
+        """The receipt of a charge that was accepted before, with its pass while that holds.
+        Otherwise, once the second is erased, it names the start of the hour."""
+        stored = rows.charge(charge)
         if stored is None:
-            detail = "no rate card is in force yet"
-            return self._refuse(RefusalCode.BAD_PARAMETER, name, charge, moment, detail)
-        window_open = False
-        if charge.grant is not None:
-            try:
-                self._check_grant(charge.grant, charge.business_id, mailbox)
-            except EvidenceError as error:
-                return self._refuse(RefusalCode.BAD_PARAMETER, name, charge, moment, str(error))
-            window_open = charge.grant.is_open(moment.now)
-        if business.tier == TIER_SMALL and not window_open:
-            return self._refuse(RefusalCode.OUTSIDE_WINDOW, name, charge, moment)
-        line = charge.line
-        asked = tariff_named(business.tariff).asks_category
-        category = Category(line.category) if asked else Category.NONE
-        facts = Facts(line.market, category, window_open)
-        due = price(business.tariff, facts, self._rate_card(stored.hash, stored.card))
-        if isinstance(due, RefusalCode):
-            return self._refuse(due, name, charge, moment)
-        right = Line(line.market, business.tariff, stored.hash, category, due.klass, due.micro_usd)
-        if line != right:
-            shut = line.klass == Class.IN_WINDOW and due.klass is Class.OUT_OF_WINDOW
-            code = RefusalCode.OUTSIDE_WINDOW if shut else RefusalCode.BAD_PARAMETER
-            why = None if shut else "the line is not the one that is due now; see the quote"
-            return self._refuse(code, name, charge, moment, why, right)
-        last = rows.lane_seq(charge.lane.lane_pk)
-        if last is not None and charge.lane_seq <= last:
-            detail = f"this lane has come to number {last} already; sign anew with a higher one"
-            return self._refuse(RefusalCode.BAD_PARAMETER, name, charge, moment, detail, right)
-        return None
+            return None
+        earned = self._marks.find(rows, line.tariff, mailbox_id)
+        if earned is None or earned.opener != charge or moment.now >= earned.until:
+            earned = None
+        second = earned.opened_at if earned else rows.accepted_second(charge)
+        at = second if second is not None else stored.accepted_hour * HOUR
+        return Result(codes.OK, data=self._keys.receipt(charge, at, earned))
 
-    def _check_grant(self, grant: Grant, business_id: BusinessId, mailbox: Mailbox) -> None:
-        """:raises EvidenceError: it does not permit this business to answer here"""
-        key = (grant.hash, business_id, mailbox.id)
-        if key in self._grants:
-            return
-        check_grant(
-            grant,
-            self._keys.relay_id,
-            business_id,
-            mailbox.id,
-            mailbox.read_pk,
-            self._keys.beacon_nonce,
-        )
-        self._grants[key] = None
-        if len(self._grants) > GRANT_CACHE:
-            self._grants.popitem(last=False)
+    def _due(
+        self, rows: Rows, now: int, mailbox: Mailbox, business: Business, charge: Charge
+    ) -> Due:
+        """What is due now.
 
-    def _check_pace(
-        self, moment: Moment, mailbox: Mailbox, business: Business, charge: Charge, name: Hash
-    ) -> Result | None:
+        :raises EvidenceError: the evidence is not in order
+        :raises RefusedError: nothing can be sent with it
+        """
+        shown = self._evidence.shown(charge, mailbox, now)
+        if business.tier == TIER_SMALL and not shown.window_open:
+            raise RefusedError(RefusalCode.OUTSIDE_WINDOW)
+        return self._pricing.due(rows, now, mailbox, business.tariff, charge.line, shown)
+
+    def _check_pace(self, moment: Moment, mailbox: Mailbox, business: Business) -> None:
+        """:raises RefusedError: too fast"""
         slow = self._rate_of(business).look(business.id, moment.tick)
         if slow is not None:
-            return self._too_fast(RefusalCode.RATE_LIMIT, name, charge, moment, slow)
+            raise RefusedError(RefusalCode.RATE_LIMIT, slow=slow)
         slow = self._pair.look(mailbox.row, moment.tick)
         if slow is not None:
-            return self._too_fast(RefusalCode.PAIR_RATE, name, charge, moment, slow)
-        return None
+            raise RefusedError(RefusalCode.PAIR_RATE, slow=slow)
 
     def _rate_of(self, business: Business) -> Buckets[BusinessId]:
         return self._small if business.tier == TIER_SMALL else self._platform
 
-    def _rate_card(self, card_hash: Hash, data: bytes) -> RateCard:
-        """Parsed once; there are few versions."""
-        if card_hash not in self._cards:
-            self._cards[card_hash] = parse(unpack(data, Signed).body)
-        return self._cards[card_hash]
 
-    def _refuse(
-        self,
-        code: RefusalCode,
-        name: Hash,
-        charge: Charge,
-        moment: Moment,
-        detail: str | None = None,
-        quote: Line | None = None,
-    ) -> Result:
-        data = self._sign(code, name, charge, moment, quote)
-        text = f"{int(code)}: {detail or REFUSAL_TEXT[code]}"
-        return Result(codes.REFUSED, text[:MAX_TEXT_DETAIL], data=data)
+def _approved(rows: Rows, business_id: BusinessId) -> Business:
+    """:raises RefusedError: not registered, or without a tier"""
+    business = rows.business(business_id)
+    if business is None or business.tier == TIER_NONE:
+        raise RefusedError(RefusalCode.NOT_APPROVED)
+    return business
 
-    def _too_fast(
-        self, code: RefusalCode, name: Hash, charge: Charge, moment: Moment, slow: TooFast
-    ) -> Result:
-        text = f"{int(code)}: {REFUSAL_TEXT[code]}"
-        data = self._sign(code, name, charge, moment)
-        return Result(codes.REFUSED, text, slow.retry_after, slow.left, data)
 
-    def _sign(
-        self,
-        code: RefusalCode,
-        name: Hash,
-        charge: Charge,
-        moment: Moment,
-        quote: Line | None = None,
-    ) -> bytes:
-        return self._keys.refusal(
-            name, code, moment.now, charge.business_id, Quote(quote) if quote else None
-        )
+def _check_lane(rows: Rows, charge: Charge) -> None:
+    """:raises RefusedError: the lane counts back"""
+    last = rows.lane_seq(charge.lane.lane_pk)
+    if last is not None and charge.lane_seq <= last:
+        detail = f"this lane has come to number {last} already; sign anew with a higher one"
+        raise RefusedError(RefusalCode.BAD_PARAMETER, detail, quote=charge.line)

@@ -1,47 +1,164 @@
-"""The rates of one connection: who sends too fast is told when to go on."""
+"""How fast one connection may go, and all connections of one network together.
+
+Who goes too fast is told when to go on. A connection's own rate comes first: what that refuses
+takes nothing from others of the network.
+"""
 
 from __future__ import annotations
 
-from kurir_server.limits import ADDRESS_RATE, PERSONAL_RATE
-from kurir_server.rates import Allowance, Rate, TooFast
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, TypeAlias
+
+from kurir_server import limits
+from kurir_server.limits import MAX_BUCKETS
+from kurir_server.rates import ROUNDING, Allowance, Buckets, Rate, Toll, TooFast, admit
 from kurir_server.rows import Moment
 from kurir_wire import codes
 from kurir_wire.entries import Result, Submission
 
 
-class Pace:
-    """What one connection may still do now."""
+class Deed(Enum):
+    """What has a pace."""
+
+    CREATE = "making mailboxes"
+    WRITE_ADDRESS = "envelopes to addresses"
+    WRITE_PERSONAL = "envelopes by token"
+    CHARGE = "charges that are refused"
+    STORE = "bytes left here without a charge"
+    SIGN = "signatures to check"
+    ASK = "questions that anybody may ask"
+    LOOK_UP = "businesses"
+    FETCH_CARD = "cards"
+    LEDGER = "proofs about the ledger"
+    REPORT = "reports to the operator"
+
+
+Cost: TypeAlias = tuple[tuple[Deed, int], ...]
+"""What one thing counts for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """``None``: no limit of this kind."""
+
+    connection: Rate | None
+    network: Rate | None
+
+
+LIMITS: Final = {
+    Deed.CREATE: Limit(None, limits.CREATE_RATE),
+    Deed.WRITE_ADDRESS: Limit(limits.ADDRESS_RATE, limits.ADDRESS_NETWORK_RATE),
+    Deed.WRITE_PERSONAL: Limit(limits.PERSONAL_RATE, None),
+    Deed.CHARGE: Limit(limits.REFUSED_RATE, limits.REFUSED_NETWORK_RATE),
+    Deed.STORE: Limit(limits.STORE_RATE, limits.STORE_NETWORK_RATE),
+    Deed.SIGN: Limit(limits.SIGNATURE_RATE, limits.SIGNATURE_NETWORK_RATE),
+    Deed.ASK: Limit(limits.QUESTION_RATE, None),
+    Deed.LOOK_UP: Limit(limits.DIRECTORY_RATE, limits.DIRECTORY_NETWORK_RATE),
+    Deed.FETCH_CARD: Limit(limits.CARD_RATE, limits.CARD_NETWORK_RATE),
+    Deed.LEDGER: Limit(limits.LEDGER_RATE, limits.LEDGER_NETWORK_RATE),
+    Deed.REPORT: Limit(limits.REPORT_RATE, limits.REPORT_NETWORK_RATE),
+}
+
+
+class Networks:
+    """What the connections of one network share, by a name that is a keyed hash."""
 
     def __init__(self) -> None:
-        self._allowances: dict[Rate, Allowance] = {}
+        self._buckets: dict[Deed, Buckets[bytes]] = {
+            deed: Buckets(limit.network, MAX_BUCKETS)
+            for deed, limit in LIMITS.items()
+            if limit.network is not None
+        }
 
-    def allow(self, rate: Rate, moment: Moment, count: int) -> tuple[int, TooFast | None]:
-        """Take up to ``count``.
+    def bucket(self, deed: Deed, network: bytes, moment: Moment) -> Allowance | None:
+        """The bucket of a network, if this deed has one."""
+        buckets = self._buckets.get(deed)
+        return buckets.of(network, moment.tick) if buckets is not None else None
 
-        :returns: how many were taken, and when to go on if that were not all
+    def prune(self, tick: float) -> None:
+        """Forget those that have run full again."""
+        for buckets in self._buckets.values():
+            buckets.prune(tick)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._buckets.values()))
+
+
+class Pace:
+    """What one connection may still do now.
+
+    :param network: the name of the network that it comes from
+    """
+
+    def __init__(self, networks: Networks, network: bytes) -> None:
+        self.network = network
+        self._networks = networks
+        self._own: dict[Deed, Allowance] = {}
+
+    def all_or_none(self, moment: Moment, each: Cost, count: int = 1) -> TooFast | None:
+        """Let ``count`` things through that cost ``each``, or none of them."""
+        tolls = self._tolls(moment, each)
+        short = [toll for toll in tolls if toll.bucket.look(moment.tick, toll.count * count)]
+        if not short:
+            for toll in tolls:
+                toll.bucket.spend(moment.tick, toll.count * count)
+            return None
+        levels = [(toll, toll.bucket.level(moment.tick)) for toll in short]
+        return TooFast(
+            max(toll.bucket.wait_for(toll.count * count - level) for toll, level in levels),
+            min(int((level + ROUNDING) / toll.count) for toll, level in levels),
+        )
+
+    def in_order(self, moment: Moment, costs: Sequence[Cost]) -> list[TooFast | None]:
+        """Let as many through as may go, first come, first served.
+
+        :returns: a refusal, or ``None`` for what was let through
         """
-        if count == 0:
-            return 0, None
-        if rate not in self._allowances:
-            self._allowances[rate] = Allowance(rate)
-        return self._allowances[rate].take_up_to(moment.tick, count)
+        total: Counter[Deed] = Counter()
+        for cost in costs:
+            for deed, count in cost:
+                total[deed] += count
+        if self.all_or_none(moment, tuple(total.items())) is None:
+            return [None] * len(costs)
+        return admit([self._tolls(moment, cost) for cost in costs], moment.tick)
 
-    def limit(self, submissions: list[Submission], moment: Moment) -> list[Submission | Result]:
-        """Put a result in the place of each that is too fast. Charges have a pace of their own."""
-        entries: list[Submission | Result] = list(submissions)
-        for rate, open_gate in ((ADDRESS_RATE, True), (PERSONAL_RATE, False)):
-            concerned = [
-                index
-                for index, entry in enumerate(submissions)
-                if entry.charge is None and (entry.token is None) is open_gate
-            ]
-            allowed, slow = self.allow(rate, moment, len(concerned))
-            if slow is not None:
-                for index in concerned[allowed:]:
-                    entries[index] = too_fast(slow)
-        return entries
+    def limit(self, submissions: Sequence[Submission], moment: Moment) -> list[Submission | Result]:
+        """Put a result in the place of each that is too fast."""
+        slow = self.in_order(moment, [_cost(entry) for entry in submissions])
+        return [
+            too_fast(refusal) if refusal else entry
+            for entry, refusal in zip(submissions, slow, strict=True)
+        ]
+
+    def give_back(self, moment: Moment, deed: Deed, count: int) -> None:
+        """What was taken and came to nothing."""
+        for toll in self._tolls(moment, ((deed, -count),)):
+            toll.bucket.spend(moment.tick, toll.count)
+
+    def _tolls(self, moment: Moment, cost: Cost) -> list[Toll]:
+        tolls: list[Toll] = []
+        for deed, count in cost:
+            if count == 0:
+                continue
+            rate = LIMITS[deed].connection
+            if rate is not None:
+                tolls.append(Toll(self._own.setdefault(deed, Allowance(rate)), count))
+            shared = self._networks.bucket(deed, self.network, moment)
+            if shared is not None:
+                tolls.append(Toll(shared, count))
+        return tolls
 
 
 def too_fast(slow: TooFast) -> Result:
     """The result of an entry that came too fast."""
     return Result(codes.RATE, "too fast; retry later", slow.retry_after, slow.left)
+
+
+def _cost(entry: Submission) -> Cost:
+    if entry.charge is not None:
+        return ((Deed.CHARGE, 1),)
+    deed = Deed.WRITE_ADDRESS if entry.token is None else Deed.WRITE_PERSONAL
+    return ((deed, 1), (Deed.STORE, len(entry.body)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from kurir_server.limits import DIRECTORY_RATE, LEDGER_RATE
-from kurir_server.rates import Rate
+from kurir_server import reports
+from kurir_server.pace import Deed
 from kurir_server.rows import Moment, Rows
 from kurir_server.services import Services
 from kurir_wire import codes
@@ -14,32 +14,47 @@ from kurir_wire.entries import Result
 from kurir_wire.frames import (
     BeaconIs,
     CardIs,
+    GetAdjustments,
     GetBeacon,
     GetBusiness,
     GetCard,
     GetCheckpoint,
     GetConsistency,
-    GetInclusion,
     GetInvoice,
     GetRateCard,
     GetSettlements,
+    GetTerms,
     Push,
+    SendReport,
 )
 from kurir_wire.ids import MINUTE, BusinessId, Hash, MailboxId
 
 NOT_PROVED: Final = Result(codes.NOT_AUTHORISED, "this connection has not proved to be a business")
 
-OfBusiness: TypeAlias = GetSettlements | GetInvoice | GetInclusion
+OfBusiness: TypeAlias = GetSettlements | GetInvoice | GetTerms | GetAdjustments
 """Only the business itself may ask."""
 Question: TypeAlias = (
-    OfBusiness | GetBeacon | GetCard | GetBusiness | GetRateCard | GetCheckpoint | GetConsistency
+    OfBusiness
+    | GetBeacon
+    | GetCard
+    | GetBusiness
+    | GetRateCard
+    | GetCheckpoint
+    | GetConsistency
+    | SendReport
 )
-RATES: Final[dict[type[Question], Rate]] = {
-    GetBusiness: DIRECTORY_RATE,
-    GetCheckpoint: LEDGER_RATE,
-    GetConsistency: LEDGER_RATE,
+DEEDS: Final[dict[type[Question], Deed]] = {
+    GetBeacon: Deed.ASK,
+    GetRateCard: Deed.ASK,
+    GetCard: Deed.FETCH_CARD,
+    GetBusiness: Deed.LOOK_UP,
+    GetCheckpoint: Deed.LEDGER,
+    GetConsistency: Deed.LEDGER,
+    GetTerms: Deed.LEDGER,
+    SendReport: Deed.REPORT,
 }
-"""What one connection may ask how often."""
+"""The pace of what anybody may ask. The others are about a business's own leaves, and only it asks
+for them, page by page."""
 
 Work: TypeAlias = Callable[[Rows, Moment], Push | Result]
 """Runs in the store; a result stands for an error."""
@@ -68,19 +83,23 @@ def answer(services: Services, question: Question, business_id: BusinessId | Non
             return lambda rows, moment: ledger.checkpoint(rows, moment, n)
         case GetConsistency():
             return lambda rows, moment: ledger.consistency(rows, question)
+        case SendReport():
+            return lambda rows, moment: reports.take(rows, moment, question)
         case _:
             return _of_business(services, question, business_id) if business_id else NOT_PROVED
 
 
 def _of_business(services: Services, question: OfBusiness, business_id: BusinessId) -> Work:
-    registry, ledger = services.registry, services.ledger
+    registry = services.registry
     match question:
         case GetSettlements():
             return lambda rows, moment: registry.settlements(rows, moment, business_id, question)
         case GetInvoice(n, month):
             return lambda rows, moment: registry.invoice(rows, moment, business_id, n, month)
-        case GetInclusion():
-            return lambda rows, moment: ledger.inclusion(rows, moment, business_id, question)
+        case GetTerms(n):
+            return lambda rows, moment: registry.terms(rows, moment, business_id, n)
+        case GetAdjustments():
+            return lambda rows, moment: reports.adjustments(rows, moment, business_id, question)
 
 
 def _card(services: Services, rows: Rows, moment: Moment, question: GetCard) -> Push | Result:

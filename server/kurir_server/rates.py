@@ -1,13 +1,21 @@
-"""Rates: token buckets that live in memory only. Time is an argument."""
+"""Rates: token buckets that live in memory only. Time is an argument.
+
+What a refusal says is true: ``left`` more succeed at once, and whoever waits ``retry_after`` and
+asks again succeeds, if nobody else of the same bucket comes first.
+"""
 
 from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 Key = TypeVar("Key")
+
+ROUNDING: Final = 1e-6
+"""Tokens that the arithmetic of floating point may lose: who waited long enough is let through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,38 +34,49 @@ class TooFast:
     left: int
 
 
-@dataclass(slots=True)
-class Bucket:
-    """What is left of a rate. ``at`` in seconds of a clock that never goes back."""
-
-    tokens: float
-    at: float
-
-    def level(self, rate: Rate, now: float) -> float:
-        """How many are allowed at ``now``."""
-        return min(float(rate.burst), self.tokens + max(0.0, now - self.at) * rate.per_second)
-
-
-@dataclass(slots=True)
 class Allowance:
-    """One bucket, full at first."""
+    """One bucket, full at first. Times in seconds of a clock; one that goes back gives nothing."""
 
-    rate: Rate
-    _bucket: Bucket | None = None
+    __slots__ = ("_at", "_tokens", "rate")
 
-    def take_up_to(self, now: float, count: int) -> tuple[int, TooFast | None]:
-        """Take as many of ``count`` as are allowed.
+    def __init__(self, rate: Rate) -> None:
+        self.rate = rate
+        self._tokens = float(rate.burst)
+        self._at = -math.inf
 
-        :returns: how many, and when to retry the others
-        """
-        level = self._bucket.level(self.rate, now) if self._bucket else float(self.rate.burst)
-        taken = min(count, int(level))
-        self._bucket = Bucket(level - taken, now)
-        if taken == count:
-            return taken, None
-        short = count - taken - (level - taken)
-        wait = math.ceil(min(short, 1.0) / self.rate.per_second)
-        return taken, TooFast(max(1, wait), 0)
+    def level(self, now: float) -> float:
+        """How many are allowed at ``now``."""
+        if now <= self._at:
+            return self._tokens
+        earned = (now - self._at) * self.rate.per_second
+        return min(float(self.rate.burst), self._tokens + earned)
+
+    def spend(self, now: float, count: int) -> None:
+        """Take ``count``, which the caller has found to be there; a negative one gives back."""
+        self._tokens = min(float(self.rate.burst), max(0.0, self.level(now) - count))
+        self._at = max(now, self._at)
+
+    def give_back(self) -> None:
+        """One that was taken came to nothing."""
+        self._tokens = min(float(self.rate.burst), self._tokens + 1)
+
+    def look(self, now: float, count: int = 1) -> TooFast | None:
+        """Whether ``count`` more are allowed, at most a burst; takes nothing."""
+        level = self.level(now)
+        if level + ROUNDING >= count:
+            return None
+        return TooFast(self.wait_for(count - level), int(level + ROUNDING))
+
+    def take(self, now: float, count: int = 1) -> TooFast | None:
+        """Take ``count`` if that many are allowed; otherwise take nothing and say when to retry."""
+        refusal = self.look(now, count)
+        if refusal is None:
+            self.spend(now, count)
+        return refusal
+
+    def wait_for(self, missing: float) -> int:
+        """Whole seconds until so many more are there."""
+        return max(1, math.ceil(missing / self.rate.per_second))
 
 
 class Buckets(Generic[Key]):
@@ -69,39 +88,86 @@ class Buckets(Generic[Key]):
         """:param most: buckets held; beyond it the one unused for longest is forgotten"""
         self.rate = rate
         self._most = most
-        self._buckets: OrderedDict[Key, Bucket] = OrderedDict()
+        self._buckets: OrderedDict[Key, Allowance] = OrderedDict()
+
+    def of(self, key: Key, now: float) -> Allowance:
+        """The bucket of ``key``, which is about to be used."""
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = self._buckets[key] = Allowance(self.rate)
+        self._buckets.move_to_end(key)
+        while len(self._buckets) > self._most or self._is_oldest_full(now, bucket):
+            self._buckets.popitem(last=False)
+        return bucket
 
     def look(self, key: Key, now: float, count: int = 1) -> TooFast | None:
         """Whether ``count`` more are allowed; takes nothing."""
-        bucket = self._buckets.get(key)
-        level = bucket.level(self.rate, now) if bucket else float(self.rate.burst)
-        if level >= count:
-            return None
-        wait = math.ceil((count - level) / self.rate.per_second)
-        return TooFast(max(1, wait), int(level))
+        bucket = self._buckets.get(key) or Allowance(self.rate)
+        return bucket.look(now, count)
 
     def take(self, key: Key, now: float, count: int = 1) -> TooFast | None:
         """Take ``count`` if that many are allowed; otherwise take nothing and say when to retry."""
-        refusal = self.look(key, now, count)
-        if refusal is None:
-            bucket = self._buckets.get(key)
-            level = bucket.level(self.rate, now) if bucket else float(self.rate.burst)
-            self._buckets[key] = Bucket(level - count, now)
-            self._buckets.move_to_end(key)
-            while len(self._buckets) > self._most or self._is_oldest_full(now):
-                self._buckets.popitem(last=False)
-        return refusal
+        return self.of(key, now).take(now, count)
+
+    def give_back(self, key: Key) -> None:
+        """One that was taken came to nothing."""
+        bucket = self._buckets.get(key)
+        if bucket is not None:
+            bucket.give_back()
 
     def prune(self, now: float) -> None:
         """Forget buckets that are full again: they say nothing that a new one would not."""
-        full = [k for k, b in self._buckets.items() if b.level(self.rate, now) >= self.rate.burst]
+        full = [
+            key for key, bucket in self._buckets.items() if bucket.level(now) >= bucket.rate.burst
+        ]
         for key in full:
             del self._buckets[key]
 
-    def _is_oldest_full(self, now: float) -> bool:
+    def _is_oldest_full(self, now: float, used: Allowance) -> bool:
         """Whether the one unused for longest says nothing any more."""
-        oldest = next(iter(self._buckets.values()), None)
-        return oldest is not None and oldest.level(self.rate, now) >= self.rate.burst
+        oldest = next(iter(self._buckets.values()))
+        return oldest is not used and oldest.level(now) >= self.rate.burst
 
     def __len__(self) -> int:
         return len(self._buckets)
+
+
+@dataclass(frozen=True, slots=True)
+class Toll:
+    """What one thing takes of one bucket."""
+
+    bucket: Allowance
+    count: int
+
+
+def admit(queue: Sequence[Sequence[Toll]], now: float) -> list[TooFast | None]:
+    """Let through, in order, what all of its tolls allow, and take those.
+
+    Whoever is refused keeps its place: what stands behind it at a bucket does not go first, and its
+    ``retry_after`` is long enough for it and all that were refused before it.
+
+    :returns: a refusal, or ``None`` for what was let through
+    """
+    levels: dict[int, float] = {}
+    """What of each bucket is left when all before have had their turn; negative: owed to them."""
+    waits: list[int] = []
+    for tolls in queue:
+        wait = 0
+        for toll in tolls:
+            name = id(toll.bucket)
+            level = levels.get(name)
+            if level is None:
+                level = toll.bucket.level(now)
+            if toll.count > level + ROUNDING:
+                wait = max(wait, toll.bucket.wait_for(toll.count - level))
+            levels[name] = level - toll.count
+        if wait == 0:
+            for toll in tolls:
+                toll.bucket.spend(now, toll.count)
+        waits.append(wait)
+    return [
+        TooFast(wait, min(int((toll.bucket.level(now) + ROUNDING) / toll.count) for toll in tolls))
+        if wait
+        else None
+        for tolls, wait in zip(queue, waits, strict=True)
+    ]

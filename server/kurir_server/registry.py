@@ -7,17 +7,22 @@ import hmac
 from collections.abc import Sequence
 from typing import Final
 
-from kurir_billing.charge import open_lane
 from kurir_billing.errors import EvidenceError
 from kurir_billing.invoice import head_for, packed_head
+from kurir_billing.lane import open_lane
 from kurir_billing.leaf import open_leaf
 from kurir_billing.ratecard import parse
 from kurir_billing.tariffs import DEFAULT_TARIFF
+from kurir_billing.terms import Terms, packed_terms
+from kurir_billing.ticket import Ticket, packed_ticket
+from kurir_billing.total import DAYS_BEFORE, openers
+from kurir_billing.windows import WINDOW
 from kurir_server.keys import RelayKeys
 from kurir_server.limits import MAX_BUCKETS, ONE_TIME_RATE, PAGE_LEAVES
 from kurir_server.rates import Buckets
 from kurir_server.relay import Relay
 from kurir_server.rows import Business, Moment, PreKeyKind, Rows
+from kurir_server.starts import starts_left
 from kurir_wire import codes
 from kurir_wire.cards import TIER_NONE, Badge, BusinessCard, Signed, open_business_card
 from kurir_wire.codec import pack, unpack
@@ -31,10 +36,11 @@ from kurir_wire.frames import (
     RateCardIs,
     Register,
     SettlementsAre,
+    TermsAre,
 )
 from kurir_wire.gates import OPEN_GATE
 from kurir_wire.ids import DAY, BusinessId, Hash
-from kurir_wire.limits import MAX_PREKEYS, MAX_TEXT_DETAIL
+from kurir_wire.limits import MAX_PREKEYS, MAX_TEXT_DETAIL, MAX_TICKETS
 from kurir_wire.prekeys import PREKEY_ONE_TIME, EcPreKey, KemPreKey
 from kurir_wire.proofs import prove_message
 from kurir_wire.signing import verify
@@ -42,6 +48,7 @@ from kurir_wire.signing import verify
 FIRST_YEAR: Final = 2020
 LAST_YEAR: Final = 9998
 """Years for which an invoice can be asked: those a calendar can count in days."""
+UNKNOWN: Final = Result(codes.NOT_FOUND, "this business is not registered here")
 
 
 class Registry:
@@ -102,18 +109,43 @@ class Registry:
             return Result(codes.NOT_AUTHORISED, _short(error))
         return None
 
+    def check_prekeys(
+        self, rows: Rows, business_id: BusinessId, prekeys: Sequence[EcPreKey | KemPreKey]
+    ) -> bytes | Result:
+        """Check some of many signatures.
+
+        :returns: the key by which the business signs at present
+        """
+        business = rows.business(business_id)
+        if business is None:
+            return UNKNOWN
+        signer = _card_of(business).identity.sign_pk
+        try:
+            for prekey in prekeys:
+                prekey.verify(signer)
+        except SignatureError as error:
+            return Result(codes.NOT_AUTHORISED, _short(error))
+        except MalformedError as error:
+            return Result(codes.MALFORMED, _short(error))
+        return signer
+
     def put_prekeys(
         self,
         rows: Rows,
         business_id: BusinessId,
         ec: Sequence[EcPreKey],
         kem: Sequence[KemPreKey],
+        checked: bytes | None = None,
     ) -> Result:
-        """Keep one-time prekeys, all or none. ``left`` in the result: room for more of both."""
+        """Keep one-time prekeys, all or none. ``left`` in the result: room for more of both.
+
+        :param checked: the key under which :meth:`check_prekeys` found all of them signed
+        """
         business = rows.business(business_id)
         if business is None:
-            return Result(codes.NOT_FOUND, "this business is not registered here")
-        signer = _card_of(business).identity.sign_pk
+            return UNKNOWN
+        present = _card_of(business).identity.sign_pk
+        signer = None if present == checked else present
         new: list[tuple[PreKeyKind, int, bytes]] = []
         room = {kind: MAX_PREKEYS - rows.count_prekeys(business_id, kind) for kind in PreKeyKind}
         try:
@@ -137,10 +169,11 @@ class Registry:
         business_id: BusinessId,
         kind: PreKeyKind,
         prekeys: Sequence[EcPreKey] | Sequence[KemPreKey],
-        signer: bytes,
+        signer: bytes | None,
     ) -> dict[int, bytes]:
         """Those that are not here yet, checked.
 
+        :param signer: ``None`` if their signatures were checked before
         :raises MalformedError: of another kind, or its id stands for another key
         :raises SignatureError: not signed by the business
         """
@@ -151,7 +184,8 @@ class Registry:
             body = pack(prekey)
             stored = fresh.get(prekey.key_id) or rows.prekey(business_id, kind, prekey.key_id)
             if stored is None:
-                prekey.verify(signer)
+                if signer is not None:
+                    prekey.verify(signer)
                 fresh[prekey.key_id] = body
             elif stored != body:
                 raise MalformedError("a prekey's id was used for another key")
@@ -167,6 +201,7 @@ class Registry:
             return Result(codes.NOT_FOUND, "there is no such business, or its card has expired")
         ec = kem = None
         if self._one_time.take(business_id, moment.tick) is None:
+            rows.if_undone(lambda: self._one_time.give_back(business_id))
             ec = rows.take_prekey(business_id, PreKeyKind.EC)
             kem = rows.take_prekey(business_id, PreKeyKind.KEM)
         return BusinessIs(
@@ -188,6 +223,25 @@ class Registry:
         if stored is None:
             return Result(codes.NOT_FOUND, "there is no such rate card")
         return RateCardIs(n, stored.card)
+
+    def terms(
+        self, rows: Rows, moment: Moment, business_id: BusinessId, n: int
+    ) -> TermsAre | Result:
+        """The operator's terms for a business, what is left of them, and its entry tickets: those
+        under which a customer came so late as a day ago, who may still be answered."""
+        business = rows.business(business_id)
+        if business is None:
+            return Result(codes.NOT_FOUND, "this business is not registered here")
+        tickets = rows.tickets(business_id, moment.now - WINDOW)[:MAX_TICKETS]
+        return TermsAre(
+            n,
+            _terms_of(business),
+            starts_left(rows, moment.now, business),
+            [
+                packed_ticket(Ticket(ticket.entry_id, ticket.not_after, ticket.signature))
+                for ticket in tickets
+            ],
+        )
 
     def settlements(
         self, rows: Rows, moment: Moment, business_id: BusinessId, request: GetSettlements
@@ -215,7 +269,9 @@ class Registry:
         cards = {
             stored.hash: parse(unpack(stored.card, Signed).body) for stored in rows.rate_cards()
         }
-        head = head_for(business_id, month, through, leaves, self._keys.relay_id, cards)
+        earlier = rows.leaves_of_days(business_id, first - DAYS_BEFORE, first - 1)
+        charged = frozenset(openers(map(open_leaf, earlier), self._keys.relay_id))
+        head = head_for(business_id, month, through, leaves, self._keys.relay_id, cards, charged)
         return InvoiceIs(n, packed_head(self._keys.invoice(head)))
 
 
@@ -245,6 +301,20 @@ def _badge_of(business: Business, now: int) -> Badge | None:
         return None
     return Badge(
         business.tier, business.legal_name, business.badge_not_after, business.badge_signature
+    )
+
+
+def _terms_of(business: Business) -> bytes | None:
+    if business.terms_issued is None or business.terms_signature is None:
+        return None
+    return packed_terms(
+        Terms(
+            business.tariff,
+            business.tier,
+            business.starts,
+            business.terms_issued,
+            business.terms_signature,
+        )
     )
 
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kurir_billing.charge import open_charge
+from kurir_billing.kinds import Category
+from kurir_server.errors import DamagedError
 from kurir_server.keys import RelayKeys
 from kurir_server.limits import (
     BORN_HOUR_SLACK,
@@ -22,6 +24,7 @@ from kurir_server.limits import (
 )
 from kurir_server.meter import Judged, Meter
 from kurir_server.rows import Mailbox, Moment, Rows
+from kurir_server.shares import Shares
 from kurir_wire import codes
 from kurir_wire.entries import Ack, Delivery, NewMailbox, Opening, Result, Submission, check_bucket
 from kurir_wire.errors import MalformedError, SignatureError
@@ -36,6 +39,10 @@ NOT_AUTHORISED = Result(
     codes.NOT_AUTHORISED, "the signature is not the mailbox's, or was made for another connection"
 )
 FULL = Result(codes.FULL, "the mailbox holds as much as it may; retry when it has been read")
+COMES_AGAIN = (codes.RATE, codes.FULL, codes.CONFLICT, codes.REFUSED)
+"""What was answered so may be sent once more, in these bytes or in others."""
+AT_ONCE = 1
+"""Seconds until what stood behind one that was not taken may come again: as soon as that has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,11 @@ class Relay:
     def __init__(self, keys: RelayKeys, meter: Meter) -> None:
         self._keys = keys
         self._meter = meter
+        self._shares = Shares()
+
+    def prune(self, tick: float) -> None:
+        """Forget counters that have run full again."""
+        self._shares.prune(tick)
 
     # Making and opening
 
@@ -151,16 +163,23 @@ class Relay:
     # Writing
 
     def submit(
-        self, rows: Rows, moment: Moment, submissions: Sequence[Submission | Result]
+        self,
+        rows: Rows,
+        moment: Moment,
+        submissions: Sequence[Submission | Result],
+        network: bytes,
     ) -> Submitted:
-        """Take envelopes.
+        """Take envelopes, of one mailbox in the order in which they stand: after one that may come
+        again no later one for its mailbox is taken.
 
         :param submissions: a result stands for one that was refused before it came here
+        :param network: the name of the network that they come from
         """
         results: list[Result | None] = []
         arrivals: list[Arrival] = []
         found: dict[bytes, Mailbox | None] = {}
         changed: dict[int, Mailbox] = {}
+        stopped: dict[bytes, Result] = {}
         for entry in submissions:
             if isinstance(entry, Result):
                 results.append(entry)
@@ -168,8 +187,11 @@ class Relay:
             if entry.mailbox_id not in found:
                 found[entry.mailbox_id] = rows.mailbox(MailboxId(entry.mailbox_id))
             mailbox = found[entry.mailbox_id]
-            result, taken = self._take(rows, moment, mailbox, entry)
+            stop = stopped.get(entry.mailbox_id)
+            result, taken = self._take(rows, moment, mailbox, entry, stop, network)
             results.append(result)
+            if result is not None and result.code in COMES_AGAIN:
+                stopped.setdefault(entry.mailbox_id, _put_off(result))
             if taken is not None and mailbox is not None:
                 arrivals.append(taken)
                 changed[mailbox.row] = mailbox
@@ -178,8 +200,15 @@ class Relay:
         return Submitted(results, arrivals)
 
     def _take(
-        self, rows: Rows, moment: Moment, mailbox: Mailbox | None, entry: Submission
+        self,
+        rows: Rows,
+        moment: Moment,
+        mailbox: Mailbox | None,
+        entry: Submission,
+        stop: Result | None,
+        network: bytes,
     ) -> tuple[Result | None, Arrival | None]:
+        """:param stop: the answer if it would be written now, but must not"""
         try:
             check_bucket(entry.body)
         except MalformedError as error:
@@ -187,7 +216,7 @@ class Relay:
         if entry.charge is not None:
             if entry.token is not None:
                 return Result(codes.MALFORMED, "an envelope has a token or a charge"), None
-            return self._take_metered(rows, moment, mailbox, entry)
+            return self._take_metered(rows, moment, mailbox, entry, stop)
         if mailbox is None:
             return NO_MAILBOX, None
         shown = OPEN_GATE if entry.token is None else token_gate(entry.token)
@@ -196,15 +225,21 @@ class Relay:
         if entry.token is None and len(entry.body) not in ADDRESS_BUCKETS:
             detail = f"a body for an address has one of the lengths {ADDRESS_BUCKETS}"
             return Result(codes.MALFORMED, detail), None
-        if self._is_full(mailbox, entry):
+        stop = stop or (FULL if self._is_full(mailbox, entry) else None)
+        if stop is None and entry.token is None:
+            stop = self._shares.held_back(mailbox, entry, network, moment)
+        if stop is not None:
             stored = rows.envelope_body(mailbox.row, EnvelopeId(entry.envelope_id))
-            return (None if stored == entry.body else FULL), None
+            return (None if stored == entry.body else stop), None
         n = self._write(rows, moment, mailbox, entry, None)
         if n is None:
             stored = rows.envelope_body(mailbox.row, EnvelopeId(entry.envelope_id))
             if stored == entry.body:
                 return None, None
-            return Result(codes.CONFLICT, "this envelope id was used with another body"), None
+            conflict = Result(codes.CONFLICT, "this envelope id was used with another body")
+            return conflict, None
+        if entry.token is None:
+            self._shares.took(mailbox, entry, network, moment)
         delivery = Delivery(entry.mailbox_id, entry.envelope_id, entry.body)
         return None, Arrival(mailbox.row, n, delivery)
 
@@ -214,12 +249,13 @@ class Relay:
         moment: Moment,
         mailbox: Mailbox | None,
         entry: Submission,
+        stop: Result | None,
     ) -> tuple[Result | None, Arrival | None]:
         judged = self._meter.judge(rows, moment, mailbox, entry)
         if not isinstance(judged, Judged) or mailbox is None:
             return (judged if isinstance(judged, Result) else NO_MAILBOX), None
-        if self._is_full(mailbox, entry):
-            return FULL, None
+        if stop is not None or self._is_full(mailbox, entry):
+            return stop or FULL, None
         n = self._write(rows, moment, mailbox, entry, judged.hash)
         if n is None:
             return Result(codes.CONFLICT, "this envelope id was used before"), None
@@ -261,26 +297,33 @@ class Relay:
         for row, after in wanted:
             if count <= 0 or size <= 0:
                 break
-            mailbox = rows.mailbox_at(row)
-            if mailbox is None:
-                batches.append(Batch(row, [], after, blocked=True))
-                continue
-            batch = self._fetch_one(rows, moment, mailbox, after, count, size)
+            try:
+                batch = self._fetch_one(rows, moment, row, after, count, size)
+            except DamagedError:
+                # Where the file is damaged under one mailbox, the others go on.
+                batch = Batch(row, [], after, blocked=True)
             count -= len(batch.deliveries)
             size -= sum(len(delivery.body) for delivery in batch.deliveries)
             batches.append(batch)
         return batches
 
     def _fetch_one(
-        self, rows: Rows, moment: Moment, mailbox: Mailbox, after: int, count: int, size: int
+        self, rows: Rows, moment: Moment, row: int, after: int, count: int, size: int
     ) -> Batch:
+        mailbox = rows.mailbox_at(row)
+        if mailbox is None:
+            return Batch(row, [], after, blocked=True)
         deliveries: list[Delivery] = []
+        damaged: list[EnvelopeId] = []
         up_to, handed, room = mailbox.next_n - 1, mailbox.handed_n, -1
         blocked = False
         for envelope in rows.waiting(mailbox.row, after, moment.now // HOUR):
             if len(deliveries) >= count or size <= 0:
                 up_to = after
                 break
+            if not envelope.whole:
+                damaged.append(envelope.envelope_id)
+                continue
             label = None
             if envelope.charge is not None:
                 if room < 0:
@@ -296,10 +339,24 @@ class Relay:
             deliveries.append(Delivery(mailbox.id, envelope.envelope_id, envelope.body, label))
             size -= len(envelope.body)
             after = envelope.n
-        if handed != mailbox.handed_n:
+        for envelope_id in damaged:
+            self._remove(rows, moment, mailbox, envelope_id)
+        if damaged or handed != mailbox.handed_n:
             mailbox.handed_n = handed
             rows.put_counters(mailbox)
         return Batch(mailbox.row, deliveries, up_to, blocked)
+
+    def _remove(
+        self, rows: Rows, moment: Moment, mailbox: Mailbox, envelope_id: EnvelopeId
+    ) -> None:
+        """Take away what its reader can never have; nothing is owed for it."""
+        taken = rows.take_envelope(mailbox.row, envelope_id)
+        if taken is None:
+            return
+        mailbox.depth -= 1
+        mailbox.size -= taken.size
+        if taken.charge is not None:
+            self._meter.settle(rows, moment, taken.charge, None)
 
     def ack(
         self, rows: Rows, moment: Moment, acks: Sequence[tuple[int | None, Ack]]
@@ -358,9 +415,30 @@ class Relay:
         card = rows.card(mailbox.row, moment.now // HOUR)
         return card or Result(codes.NOT_FOUND, "no card waits with this mailbox")
 
+    # What a mailbox takes
+
+    def set_refused(self, rows: Rows, row: int, categories: int) -> Result | None:
+        """Note which categories a mailbox takes no more, of those that the connection has opened.
+        Only marketing can be refused: the rest answers what the customer asked for, and who wants
+        none of it deletes the mailbox."""
+        if categories & ~(1 << Category.MARKETING):
+            return Result(codes.MALFORMED, "only marketing can be refused")
+        if rows.mailbox_at(row) is None:
+            return NO_MAILBOX
+        rows.set_refused(row, categories)
+        return None
+
     def _keep(self, rows: Rows, moment: Moment, mailbox: Mailbox) -> None:
         """The mailbox was read today; whole days only, and at most one write a day."""
         keep_until = (moment.now // DAY + UNREAD_DAYS + 1) * (DAY // HOUR)
         if keep_until > mailbox.keep_until:
             rows.keep_mailbox(mailbox.row, keep_until)
             mailbox.keep_until = keep_until
+
+
+def _put_off(first: Result) -> Result:
+    """The answer to what would overtake ``first``, which was not taken."""
+    if first.code == codes.FULL:
+        return first
+    detail = "an earlier one for this mailbox was not taken; send that first"
+    return Result(codes.RATE, detail, first.retry_after or AT_ONCE)

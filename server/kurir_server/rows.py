@@ -5,7 +5,7 @@ Rules are pure functions over :class:`Rows`; they run inside one transaction, in
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -28,7 +28,8 @@ class Mailbox:
 
     ``row`` random, ``next_n`` number of the next envelope, ``depth`` and ``size`` what waits
     (envelopes, bytes), ``debt`` metered envelopes read without settlement, ``handed_n`` number of
-    the last metered envelope handed over, ``keep_until`` hour after which it goes.
+    the last metered envelope handed over, ``keep_until`` hour after which it goes, ``refused``
+    categories that it takes no more, as ``SetRefused`` has them.
     """
 
     row: int
@@ -41,16 +42,19 @@ class Mailbox:
     debt: int
     handed_n: int
     keep_until: int
+    refused: int
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An envelope on disk. ``charge`` is the packed charge of a metered one."""
+    """An envelope on disk. ``charge`` is the packed charge of a metered one. ``whole``: it is what
+    was written; else nothing of it may be handed over."""
 
     n: int
     envelope_id: EnvelopeId
     body: bytes
     charge: bytes | None
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,8 @@ class Aged:
 
 @dataclass(frozen=True, slots=True)
 class StoredCharge:
-    """An accepted charge. ``body`` and ``private_hash`` are gone once it can no longer settle."""
+    """An accepted charge. ``body`` and ``private_hash`` are gone once it can no longer settle, or
+    if they are not what was written."""
 
     accepted_hour: int
     private_hash: Hash | None
@@ -83,7 +88,10 @@ class StoredCharge:
 
 @dataclass(frozen=True, slots=True)
 class Business:
-    """A registered business. Tier, tariff and badge come from the operator."""
+    """A registered business. Tier, tariff, badge and terms come from the operator.
+
+    ``starts``: as in ``kurir_billing.terms.Terms``, ``None`` for no limit.
+    """
 
     id: BusinessId
     version: int
@@ -94,6 +102,32 @@ class Business:
     legal_name: str | None
     badge_not_after: int | None
     badge_signature: bytes | None
+    starts: int | None
+    terms_issued: int | None
+    terms_signature: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """What an operator decided about a business, and signed."""
+
+    tier: int
+    tariff: str
+    starts: int | None
+    legal_name: str
+    badge_not_after: int
+    badge_signature: bytes
+    terms_issued: int
+    terms_signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTicket:
+    """An entry ticket as the operator signed it. ``not_after`` in seconds."""
+
+    entry_id: bytes
+    not_after: int
+    signature: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +149,29 @@ class StoredCheckpoint:
     note: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class StoredReport:
+    """A sealed report, and the day on which it came."""
+
+    id: bytes
+    day: int
+    sealed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAdjust:
+    """A re-rated charge: the packed adjustment and leaf with what finds them, and ``copy``: the
+    report, sealed to the business (empty: its card had no usable key)."""
+
+    business_id: BusinessId
+    day: int
+    hash: Hash
+    leaf_hash: Hash
+    adjust: bytes
+    leaf: bytes
+    copy: bytes
+
+
 class PreKeyKind(Enum):
     """The two kinds of one-time prekeys."""
 
@@ -130,10 +187,18 @@ class Swept(Enum):
     USED = ("used_envelopes", "tag", "until_day")
     LANES = ("lanes", "lane_pk", "until_day")
     SECONDS = ("accepted_seconds", "charge", "second")
+    MARKS = ("marks", "tag", "until_hour")
+    STARTS = ("starts", "tag", "until_hour")
+    TICKETS = ("tickets", "entry_id", "not_after")
+    REPORTS = ("reports", "id", "day")
 
 
 class Rows(Protocol):
     """Look-ups and writes within one transaction. Every method may raise ``StorageError``."""
+
+    def if_undone(self, undo: Callable[[], None]) -> None:
+        """Call ``undo`` if this transaction does not come to the disk: for what rules keep in
+        memory."""
 
     # The relay itself
 
@@ -155,6 +220,8 @@ class Rows(Protocol):
     def put_counters(self, mailbox: Mailbox) -> None: ...
 
     def keep_mailbox(self, row: int, keep_until: int) -> None: ...
+
+    def set_refused(self, row: int, categories: int) -> None: ...
 
     def delete_mailbox(self, row: int) -> None:
         """With its envelopes and its card; charges that wait in it can no longer settle."""
@@ -178,7 +245,8 @@ class Rows(Protocol):
     def envelope_body(self, row: int, envelope_id: EnvelopeId) -> bytes | None: ...
 
     def waiting(self, row: int, after: int, hour: int) -> Iterable[Waiting]:
-        """Unexpired envelopes with a number above ``after``, oldest first; lazily."""
+        """Unexpired envelopes with a number above ``after``, oldest first; lazily. Damaged ones
+        too, which are marked so."""
 
     def take_envelope(self, row: int, envelope_id: EnvelopeId) -> Taken | None:
         """Remove an envelope."""
@@ -209,15 +277,15 @@ class Rows(Protocol):
         """New, with a tariff to begin with; or a newer card, where what the operator decided
         stays."""
 
-    def put_badge(
-        self,
-        business_id: BusinessId,
-        tier: int,
-        tariff: str,
-        legal_name: str | None,
-        not_after: int | None,
-        signature: bytes | None,
-    ) -> None: ...
+    def approve(self, business_id: BusinessId, approval: Approval) -> None: ...
+
+    def revoke(self, business_id: BusinessId) -> None:
+        """Take tier, badge and terms away; the tariff stays."""
+
+    def add_ticket(self, business_id: BusinessId, ticket: StoredTicket) -> None: ...
+
+    def tickets(self, business_id: BusinessId, now: int) -> list[StoredTicket]:
+        """Those that end after ``now``, the one that lasts longest first."""
 
     def forgotten_businesses(self, now: int, limit: int) -> list[Business]:
         """Those without approval whose card has expired, and of which no charge ever settled."""
@@ -260,6 +328,22 @@ class Rows(Protocol):
     def lane_seq(self, lane_pk: bytes) -> int | None: ...
 
     def set_lane_seq(self, lane_pk: bytes, seq: int, until_day: int) -> None: ...
+
+    def mark(self, tag: bytes) -> bytes | None:
+        """The sealed pass of a mark."""
+
+    def put_mark(self, tag: bytes, until_hour: int, sealed: bytes) -> None:
+        """In place of an earlier one."""
+
+    def is_started(self, tag: bytes, hour: int) -> bool:
+        """Whether a start counts that ends after ``hour``."""
+
+    def add_start(self, business_id: BusinessId, tag: bytes, until_hour: int) -> None:
+        """In place of one that has ended."""
+
+    def starts(self, business_id: BusinessId, hour: int) -> tuple[int, int]:
+        """How many starts of a business end after ``hour``, and the first hour in which one of them
+        ends (0 if there is none)."""
 
     def add_leaf(self, business_id: BusinessId, day: int, charge: Hash, leaf: bytes) -> None: ...
 
@@ -306,6 +390,32 @@ class Rows(Protocol):
         """Which leaves of the tree are of a day: first, and the one after the last."""
 
     def add_checkpoint(self, checkpoint: StoredCheckpoint) -> None: ...
+
+    # Reports and adjustments
+
+    def reports_held(self) -> tuple[int, int]:
+        """How many wait, and their bytes."""
+
+    def report(self, report_id: bytes) -> StoredReport | None: ...
+
+    def reports(self) -> list[StoredReport]:
+        """All, by day."""
+
+    def add_report(self, report: StoredReport) -> None: ...
+
+    def drop_report(self, report_id: bytes) -> None: ...
+
+    def adjust_of_leaf(self, leaf_hash: Hash) -> StoredAdjust | None: ...
+
+    def adjust_named(self, business_id: BusinessId, day: int, name: Hash) -> StoredAdjust | None:
+        """By the hash of the adjustment."""
+
+    def adjusts_of_days(
+        self, business_id: BusinessId, first_day: int, last_day: int
+    ) -> list[StoredAdjust]:
+        """Those of the days from first to last, both included, in order of their hash."""
+
+    def add_adjust(self, adjust: StoredAdjust) -> None: ...
 
     # Rate cards
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from kurir_billing.charge import open_refusal
+from kurir_billing.answers import open_refusal
 from kurir_server.relay import Submitted
 from kurir_wire import codes
 from kurir_wire.entries import Result

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from kurir_server.limits import NO_ROOM_SECONDS
 from kurir_server.rows import Moment, Rows
 from kurir_wire import codes
 from kurir_wire.entries import Result
@@ -16,6 +17,11 @@ UNAVAILABLE: Final = Result(
     codes.UNAVAILABLE,
     "the relay cannot write to its disk at present; nothing was accepted",
     RETRY_SECONDS,
+)
+NO_ROOM: Final = Result(
+    codes.UNAVAILABLE,
+    "the relay's disk has room for its readers only at present; nothing was accepted",
+    NO_ROOM_SECONDS,
 )
 
 
@@ -29,7 +35,8 @@ class Job:
     """One request's work.
 
     ``run`` is called in the store's thread inside a transaction; ``done`` in the event loop, after
-    the commit, with what ``run`` returned, or with :class:`Failed`. ``weight`` in bytes.
+    the commit, with what ``run`` returned, or with :class:`Failed`. ``weight`` in bytes, or as many
+    as take as long.
     ``barrier``: the connection's next frame waits, because this one changes what it may do.
     """
 

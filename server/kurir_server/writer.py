@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from kurir_server.clock import Clock
-from kurir_server.errors import StorageError
-from kurir_server.limits import MAX_BATCH, MAX_BATCH_BYTES, MAX_QUEUE, MAX_QUEUE_BYTES
+from kurir_server.errors import DamagedError, StorageError
+from kurir_server.limits import (
+    MAX_BATCH,
+    MAX_BATCH_BYTES,
+    MAX_QUEUE,
+    MAX_QUEUE_BYTES,
+    RECOVERED_SECONDS,
+)
 from kurir_server.log import Event, Log
 from kurir_server.rows import Moment, Rows
 from kurir_server.store import AsyncStore, Store
+from kurir_server.store.sums import SUM_DIFFERS
 from kurir_server.work import Failed, Job
 from kurir_wire.ids import MINUTE
 
@@ -32,7 +39,7 @@ class Writer:
     """Runs jobs in the store, in the order in which they came.
 
     ``minute`` is the last one on disk: of this minute and earlier ones beacons may have gone out.
-    ``is_failing``: the last batch could not be written.
+    ``is_failing``: a batch could not be written, and none has been since.
     """
 
     def __init__(
@@ -57,6 +64,8 @@ class Writer:
         self._wake = asyncio.Event()
         self._space = asyncio.Event()
         self._stopping = False
+        self._failed_at: float | None = None
+        self._said_damaged: set[str] = set()
 
     @property
     def waiting(self) -> tuple[int, int]:
@@ -112,6 +121,13 @@ class Writer:
                     self._log.internal(error)
             self._after_batch()
 
+    async def has_room(self) -> bool:
+        """Whether the disk has room for more than its readers need."""
+        try:
+            return (await self._store.run(Store.room)).is_enough
+        except StorageError:
+            return True  # a disk that fails says so at the next commit
+
     async def checkpoint(self) -> None:
         """Empty the write-ahead log, so that deleted data is gone from it as well."""
         try:
@@ -133,15 +149,19 @@ class Writer:
     async def _commit(self, batch: Batch) -> list[Any]:
         try:
             return await self._transact(batch)
+        except DamagedError as error:
+            if len(batch) == 1:
+                self._damaged(str(error), 0)
+                return [Failed()]
         except StorageError as error:
             self._failed(error)
             return [Failed()] * len(batch)
         except Exception as error:
-            # A fault of ours: nothing of the batch holds. Run the jobs one by one, so that only
-            # the one that fails is refused.
             if len(batch) == 1:
                 self._log.internal(error)
                 return [Failed()]
+        # A fault of ours, or of what one of them met on the disk: nothing of the batch holds. Run
+        # the jobs one by one, so that only the one that fails is refused.
         outcomes: list[Any] = []
         for job in batch:
             outcomes.extend(await self._commit([job]))
@@ -157,17 +177,41 @@ class Writer:
                 rows.set_minute(minute)
             return [job.run(rows, moment) for job in batch]
 
-        outcomes = await self._store.run(lambda store: store.transact(work))
+        def run(store: Store) -> tuple[list[Any], bool, Counter[str]]:
+            before = store.changes
+            outcomes = store.transact(work)
+            return outcomes, store.changes != before, store.take_damaged()
+
+        outcomes, has_written, damaged = await self._store.run(run)
         self.minute = max(self.minute, minute)
-        if self.is_failing:
-            self.is_failing = False
-            self._log(Event.DISK_RECOVERED)
+        for error, count in damaged.items():
+            self._damaged(error, count)
+        if has_written:
+            self._written(moment.tick)
         return outcomes
 
+    def _written(self, tick: float) -> None:
+        """A commit that wrote nothing proves nothing, and one of few bytes little: on a full disk
+        small ones may still find room where large ones do not."""
+        self.is_failing = False
+        if self._failed_at is not None and tick - self._failed_at >= RECOVERED_SECONDS:
+            self._failed_at = None
+            self._log(Event.DISK_RECOVERED)
+
     def _failed(self, error: StorageError) -> None:
-        if not self.is_failing:
-            self.is_failing = True
+        self.is_failing = True
+        if self._failed_at is None:
             self._log(Event.DISK_FAILED, error=str(error))
+        self._failed_at = self._clock.moment().tick
+
+    def _damaged(self, error: str, count: int) -> None:
+        """A row whose sum is wrong is met once and then gone. What SQLite cannot read is met by
+        whoever asks for it, each time: that is said once."""
+        if error == SUM_DIFFERS:
+            self._log(Event.DATA_DAMAGED, error=error, rows=count)
+        elif error not in self._said_damaged:
+            self._said_damaged.add(error)
+            self._log(Event.DATA_DAMAGED, error=error, rows=0)
 
 
 @contextmanager

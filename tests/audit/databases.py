@@ -20,14 +20,16 @@ def fill(path: Path) -> Path:
     """One with rows in its main tables."""
     with sqlite3.connect(make(path)) as connection:
         connection.execute(
-            "INSERT INTO mailboxes VALUES (77, ?, ?, ?, 3, 1, 2048, 0, 0, 480000)",
+            "INSERT INTO mailboxes VALUES (77, ?, ?, ?, 3, 1, 2048, 0, 0, 480000, 0)",
             (b"m" * 32, b"k" * 32, b"g" * 32),
         )
         connection.execute(
-            "INSERT INTO envelopes VALUES (77, 1, ?, 480000, NULL, ?)", (b"e" * 16, b"\x9f" * 2048)
+            "INSERT INTO envelopes VALUES (77, 1, ?, 480000, NULL, ?, NULL)",
+            (b"e" * 16, b"\x9f" * 2048),
         )
         connection.execute(
-            "INSERT INTO businesses VALUES (?, 1, ?, 1800000000, 2, 'reply-2018', ?, NULL, NULL)",
+            """INSERT INTO businesses (id, version, card, expires, tier, tariff, legal_name)
+            VALUES (?, 1, ?, 1800000000, 2, 'reply-2018', ?)""",
             (b"b" * 32, b"c" * 900, "Metro Bus Company"),
         )
     connection.close()

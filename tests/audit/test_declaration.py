@@ -12,9 +12,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
+import kurir_billing.adjust
+import kurir_billing.answers
 import kurir_billing.charge
 import kurir_billing.invoice
+import kurir_billing.lane
 import kurir_billing.leaf
+import kurir_billing.terms
+import kurir_billing.ticket
 import kurir_wire.cards
 from kurir_audit import inventory
 from kurir_audit.declaration import Group, Purpose
@@ -43,15 +48,19 @@ ALL = (
 
 PACKED = (
     kurir_billing.charge.Charge,
-    kurir_billing.charge.Receipt,
-    kurir_billing.charge.Refusal,
-    kurir_billing.charge.Lane,
+    kurir_billing.adjust.Adjust,
+    kurir_billing.answers.Receipt,
+    kurir_billing.answers.Refusal,
+    kurir_billing.lane.Lane,
     kurir_billing.leaf.Leaf,
+    kurir_billing.terms.Terms,
+    kurir_billing.ticket.Ticket,
     kurir_billing.invoice.InvoiceHead,
     kurir_wire.cards.Signed,
     kurir_wire.cards.BusinessCard,
 )
-"""What travels as bytes inside a frame. A person's card is not here: it is encrypted."""
+"""What travels as bytes inside a frame. A person's card and a report are not
+here: they are encrypted."""
 
 
 def names(groups: Iterable[Group]) -> dict[str, tuple[str, ...]]:

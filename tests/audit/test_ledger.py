@@ -106,7 +106,7 @@ def test_no_leaves_at_all(tmp_path: Path) -> None:
 def test_a_dropped_leaf(tmp_path: Path) -> None:
     parts = parts_of()
     del parts[4]
-    assert fault(tmp_path, parts) == "line 8: the relay signed 6 leaves where 5 are here"
+    assert fault(tmp_path, parts) == "line 8: the relay signed 6 entries where 5 are here"
 
 
 def test_a_leaf_in_the_place_of_another(tmp_path: Path) -> None:
@@ -131,13 +131,13 @@ def test_days_out_of_order(tmp_path: Path) -> None:
     again = (TODAY - 1, [DAYS[1][1][0]])
     assert "closed before" in fault(tmp_path, parts_of([DAYS[0], again]))
     moved = (TODAY + 1, DAYS[1][1])
-    assert "with a leaf of" in fault(tmp_path, parts_of([DAYS[0], moved]))
+    assert "with an entry of" in fault(tmp_path, parts_of([DAYS[0], moved]))
 
 
 def test_what_follows_the_last_checkpoint(tmp_path: Path) -> None:
-    assert "2 leaves follow" in fault(tmp_path, [*parts_of(), *leaves_of(TODAY + 30)[:2]])
+    assert "2 entries follow" in fault(tmp_path, [*parts_of(), *leaves_of(TODAY + 30)[:2]])
     again = parts_of()
-    assert "without new leaves" in fault(tmp_path, [*again, again[-1]])
+    assert "without new entries" in fault(tmp_path, [*again, again[-1]])
 
 
 def test_checkpoints_of_others(tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_forks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "two ledgers of one relay" in " ".join(capsys.readouterr().out.split())
     assert run(["ledger", str(whole), str(fork), "--json"]) == 1
     (found,) = json.loads(capsys.readouterr().out)["forks"]
-    assert "differ from leaf" in found
+    assert "differ from entry" in found
     foreign = write(tmp_path / "foreign", [OTHER_RELAY.cert()])
     assert run(["ledger", str(whole), str(foreign)]) == 0
 
@@ -224,7 +224,7 @@ def test_checkpoints_that_others_kept(tmp_path: Path, capsys: pytest.CaptureFixt
     whole = write(tmp_path / "whole", parts)
     assert run(["ledger", str(whole), *kept]) == 0
     for file, what in (
-        (write(tmp_path / "short", parts_of(DAYS[:2])), "is signed over 18 leaves"),
+        (write(tmp_path / "short", parts_of(DAYS[:2])), "is signed over 18 entries"),
         (write(tmp_path / "fork", parts_of(changed(1, 3, other))), "are two ledgers of one relay"),
         (write(tmp_path / "foreign", [OTHER_RELAY.cert()]), "of another relay's ledger"),
     ):

@@ -10,7 +10,8 @@ import pytest
 from kurir_audit.cli import run
 from kurir_audit.declaration import Content
 from kurir_audit.stored import show
-from kurir_billing.charge import Charge, Lane, Line, packed
+from kurir_billing.charge import Charge, Line, packed
+from kurir_billing.lane import Lane
 from kurir_billing.leaf import Leaf, packed_leaf
 from tests.audit import databases
 
@@ -82,7 +83,9 @@ def test_more_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_packed_structures_say_what_the_relay_can_read() -> None:
     line = Line("ID", "reply-2018", b"r" * 32, 2, 1, 25_000)
     lane = Lane(b"p" * 32, b"l" * 32, 1, b"s" * 64)
-    leaf = packed_leaf(Leaf(line, 20_000, b"h" * 32, b"k" * 32, b"x" * 32, lane, b"s" * 64))
+    leaf = packed_leaf(
+        Leaf(line, 20_000, b"h" * 32, b"k" * 32, b"f" * 32, b"x" * 32, lane, None, b"s" * 64)
+    )
     assert show(leaf, Content.SIGNED) == (
         f"ID utility out of window 25,000 micro-USD, {len(leaf)} B"
     )
@@ -97,6 +100,9 @@ def test_packed_structures_say_what_the_relay_can_read() -> None:
         b"n" * 16,
         lane,
         1,
+        None,
+        None,
+        bytes(32),
         None,
         b"s" * 64,
     )

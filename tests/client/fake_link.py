@@ -40,6 +40,8 @@ class FakeLink:
     async def results(self, make: Callable[[int], Request], count: int) -> list[Any]:
         self.asked.append(made := make(1))
         answer = self._answer(made)
+        if isinstance(answer, Error):
+            raise refused_by_relay(answer.result)
         if answer is None:
             return [None] * count
         assert isinstance(answer, Results)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from kurir_billing.charge import Lane, open_charge
+from kurir_billing.charge import open_charge
+from kurir_billing.lane import Lane
 from kurir_billing.ratecard import (
     bundled,
     canonical,
     rate_card_message,
     signed_rate_card,
 )
+from kurir_billing.terms import Terms, packed_terms, terms_message
 from kurir_client import business_keys, inbox, mailboxes, outbox
 from kurir_client.cli.people import QUICK_COST
 from kurir_client.content import HELLO, Destination
@@ -19,14 +21,14 @@ from kurir_client.outbox import Ready
 from kurir_client.profile import Profile
 from kurir_client.schema import Contact, Kind, Role
 from kurir_crypto.keys import SigningKeyPair
-from kurir_crypto.sealing import MailboxKey, week_of
+from kurir_crypto.sealing import EnvelopeKeyPair, MailboxKey, week_of
 from kurir_crypto.session import Session
 from kurir_wire.beacons import Beacon, beacon_message
-from kurir_wire.cards import BusinessCard, Signed
+from kurir_wire.cards import TIER_PLATFORM, BusinessCard, Signed
 from kurir_wire.codec import pack, unpack
 from kurir_wire.entries import Ack, Delivery, Label
 from kurir_wire.gates import token_gate
-from kurir_wire.ids import DAY, MINUTE, MailboxId, RelayId, relay_id_of
+from kurir_wire.ids import DAY, MINUTE, MailboxId, RelayId, business_id_of, relay_id_of
 from kurir_wire.prekeys import (
     PreKeyBundle,
 )
@@ -53,12 +55,14 @@ class RelayKeys:
         self.root, self.beacon_key, self.receipt, self.operator, self.checkpoint = (
             SigningKeyPair.generate() for _ in range(5)
         )
+        self.report = EnvelopeKeyPair.generate()
         self.cert = RelayCert(
             self.root.public,
             self.beacon_key.public,
             self.receipt.public,
             self.operator.public,
             self.checkpoint.public,
+            self.report.public,
             0,
             START * 2,
             bytes(64),
@@ -150,7 +154,19 @@ class Pair:
         self.carry(self.bob, self.alice)
         return self.alice.store.contacts()[0], self.bob.store.contacts()[0]
 
-    def open_shop(self) -> tuple[Contact, Contact]:
+    def agree(
+        self,
+        tariff: str,
+        tier: int = TIER_PLATFORM,
+        issued: int = START,
+        starts: int | None = None,
+    ) -> bytes:
+        """Terms of the operator for the shop, packed."""
+        business_id = business_id_of(self.bob.store.need("business_root_pk"))
+        message = terms_message(self.relay.id, business_id, tariff, tier, starts, issued)
+        return packed_terms(Terms(tariff, tier, starts, issued, self.relay.operator.sign(message)))
+
+    def open_shop(self, tariff: str = "reply-2018") -> tuple[Contact, Contact]:
         """Bob becomes a business, and Alice its customer who has written once."""
         now, shop = self.clock.now, self.bob.store
         rates = canonical(bundled())
@@ -158,6 +174,7 @@ class Pair:
         with shop.transaction():
             business_keys.make(self.bob, now)
             shop.put("rate_card", signed_rate_card(rates, signature))
+            shop.put("terms", self.agree(tariff))
             address = mailboxes.plan(
                 Role.ADDRESS,
                 self.relay.id,

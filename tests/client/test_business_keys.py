@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kurir_billing.charge import open_lane
+from kurir_billing.lane import open_lane
 from kurir_client import business, business_keys, meeting, sessions
 from kurir_client.errors import OfflineError, ProfileError, RelayError
 from kurir_client.outbox import Ready, queue
@@ -24,6 +24,7 @@ from kurir_wire.ids import DAY, HOUR, MINUTE
 from kurir_wire.limits import CARD_LIFE
 from kurir_wire.links import BusinessLink, InviteLink, RelayAddress, pin_of
 from kurir_wire.prekeys import PREKEY_LAST_RESORT, PREKEY_ONE_TIME, PREKEY_SIGNED
+from tests.client.older import to_version_1
 from tests.client.pair import Pair
 from tests.client.rig_link import RigLink, meet_relay
 from tests.server.rig import START, Rig, rig_in
@@ -54,6 +55,7 @@ class World:
 
     async def register(self) -> None:
         await business.register(self.pair.bob, self.link(), "PT Metro Bus")
+        self.rig.approve_id(business.own_id(self.pair.bob), "platform", "reply-2018")
 
     def is_due(self) -> bool:
         """Whether there are keys to replace, or a card to leave."""
@@ -552,7 +554,7 @@ async def test_charged_bytes_stay_as_they_were_signed(world: World) -> None:
         world.customer.wire_outgoing(row.n, row.wire, row.wired_at, bytes(32))
         world.customer.set_contact(contact.id, wants_session=True)
     await world.renew()
-    now = world.customer.outgoing(10)
+    now = world.customer.outgoing(10, world.pair.clock.now)
     assert [item.wire is None for item in now] == [True, False]
 
 
@@ -733,15 +735,7 @@ def downgrade(store: Store) -> None:
     """As version 1 stored it."""
     with store.transaction():
         store.put("envelope_key", store.envelope_keys()[0])
-        for column in ("wants_session", "asked_at", "card_at"):
-            store._run(f"ALTER TABLE contact DROP COLUMN {column}")
-        store._run("ALTER TABLE prekey DROP COLUMN retired_on")
-        store._run("ALTER TABLE invite DROP COLUMN prekey")
-        store._run("DROP TABLE checkpoint")
-        store._run("ALTER TABLE session DROP COLUMN archived")
-        store._run("DROP TABLE envelope_key")
-        store._run("DROP TABLE former_session")
-        store.put("schema", b"1")
+        to_version_1(store)
 
 
 async def test_a_business_of_version_1_reads_what_comes_and_replaces_its_keys(

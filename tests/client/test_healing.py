@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from kurir_client import engine, healing, inbox, outbox
-from kurir_client.cli import people
+from kurir_client.cli import sending
 from kurir_client.cli.output import Output
 from kurir_client.content import RESTART, Destination
 from kurir_client.messenger import Messenger
@@ -67,13 +67,13 @@ def test_the_command_line_says_what_a_message_waits_for(
     async def flush(_: Messenger) -> None:
         copies.send("alice")
 
-    monkeypatch.setattr(people, "_flush", flush)
+    monkeypatch.setattr(sending, "flush", flush)
     said, talk = copies.say("alice", "are you there?"), Messenger(copies.alice)
     out = Output(as_json=False, ascii_only=True)
-    people.deliver_now(out, talk, copies.contact("alice"), said)
+    sending.deliver_now(out, talk, copies.contact("alice"), said)
     assert "queued here: fresh keys are being agreed with Bob" in capsys.readouterr().out
     copies.settle()
-    people.deliver_now(out, talk, copies.contact("alice"), said)
+    sending.deliver_now(out, talk, copies.contact("alice"), said)
     assert capsys.readouterr().out == "v Bob: the relay has it\n"
 
 
@@ -125,7 +125,7 @@ def test_what_was_wired_when_the_copy_was_made_is_encrypted_anew(copies: Copies)
     old = copies.copy("alice")
     copies.talk("meanwhile")
     copies.put_back("alice", old)
-    assert [row.wire for row in copies.alice.store.outgoing(9)] == []
+    assert [row.wire for row in copies.alice.store.outgoing(9, copies.clock.now)] == []
     copies.settle()
     copies.deliver(first, copies.bob)
     assert copies.texts("bob") == ["hello", "meanwhile of alice"]
@@ -339,7 +339,7 @@ def test_whoever_may_write_cannot_ask_in_another_name(copies: Copies, whose: str
         unsealed = engine.unseal(good, route.key, copies.relay.id, None, copies.clock.now)
         envelope_id = os.urandom(16)
         binding = Binding(route.mailbox_id, EnvelopeId(envelope_id))
-        body = engine._seal(route.key, copies.clock.now, binding, unsealed.data, 4_096)
+        body = engine.seal_body(route.key, copies.clock.now, binding, unsealed.data, 4_096)
         forged = Delivery(good.mailbox_id, envelope_id, body)
     inbox.receive(copies.bob, forged, copies.clock.now)
     assert sessions_of(copies, "bob") == before

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +10,6 @@ import pytest
 from kurir_billing.ledger import Checkpoint, checkpoint_text, signed_checkpoint
 from kurir_client import ledger
 from kurir_client.errors import LedgerForkError, RelayError
-from kurir_client.schema import SCHEMA_VERSION
-from kurir_client.store import Store
 from kurir_crypto.keys import SigningKeyPair
 from kurir_wire import entries, frames
 from kurir_wire.ids import Hash
@@ -137,25 +134,3 @@ async def test_what_is_no_fork(relay: LedgerRelay) -> None:
         assert not isinstance(caught.value, LedgerForkError)
     assert kept(relay, agreeing=False) == []
     assert kept(relay, agreeing=True) == [5]
-
-
-def test_a_profile_of_the_first_version_is_brought_forward(tmp_path: Path) -> None:
-    file, key = tmp_path / "store.db", bytes(32)
-    made = Store.create(file, key)
-    with made.transaction():
-        for table in ("checkpoint", "envelope_key", "former_session"):
-            made._run(f"DROP TABLE {table}")
-        for column in ("wants_session", "asked_at", "card_at"):
-            made._run(f"ALTER TABLE contact DROP COLUMN {column}")
-        made._run("ALTER TABLE prekey DROP COLUMN retired_on")
-        made._run("ALTER TABLE invite DROP COLUMN prekey")
-        made._run("ALTER TABLE session DROP COLUMN archived")
-        made.put("schema", b"1")
-        made.put("kept", b"as it was")
-    made.close()
-    for _ in range(2):
-        store = Store.open(file, key)
-        assert store.checkpoints(agreeing=True) == []
-        assert store.get("schema") == str(SCHEMA_VERSION).encode()
-        assert store.get("kept") == b"as it was"
-        store.close()

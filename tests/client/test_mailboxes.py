@@ -98,3 +98,48 @@ async def test_a_business_whose_address_is_gone_can_register_again(pair: Pair) -
         await mailboxes.open_live(pair.bob, link)
     assert business._address(pair.bob) is None
     assert pair.bob.store.contact(siti.id).name == siti.name
+
+
+async def test_what_a_customer_refuses_is_told_once_and_again_for_a_new_mailbox(pair: Pair) -> None:
+    shop, _ = pair.open_shop()
+    store = pair.alice.store
+    with store.transaction():
+        store.set_mailbox(shop.own_mailbox or b"", state="live")
+        store.set_contact(shop.id, refuses=8)
+    link: Any = FakeLink(pair, lambda _: None)
+    for _ in range(2):
+        await mailboxes.open_live(pair.alice, link)
+    (told,) = link.of(frames.SetRefused)
+    assert (told.mailbox_id, told.categories) == (shop.own_mailbox, 8)
+    with store.transaction():
+        mailboxes.give(pair.alice, store.contact(shop.id), pair.clock.now)
+        store.set_mailbox(store.contact(shop.id).own_mailbox or b"", state="live")
+    await mailboxes.open_live(pair.alice, link)
+    assert [item.mailbox_id for item in link.of(frames.SetRefused)] == [
+        shop.own_mailbox,
+        store.contact(shop.id).own_mailbox,
+    ]
+
+
+async def test_a_relay_that_does_not_know_the_business_is_told_of_and_read_all_the_same(
+    pair: Pair,
+) -> None:
+    pair.open_shop()
+    refused = Result(codes.NOT_AUTHORISED, "this business is not registered here")
+
+    def answer(request: frames.Request) -> Any:
+        assert isinstance(request, frames.Prove)
+        return results(refused)
+
+    (address,) = pair.bob.store.mailboxes("new")
+    card = pair.card(address.id)
+    with pair.bob.store.transaction():
+        pair.bob.store.put("business_card", card)
+    await business.greet(pair.bob, FakeLink(pair, answer))  # type: ignore[arg-type]
+    assert "register again: kurir business register" in pair.bob.store.unread()[-1].text
+
+
+async def test_a_person_has_nothing_to_say_to_the_relay_at_a_connection(pair: Pair) -> None:
+    link: Any = FakeLink(pair, lambda _: None)
+    await business.greet(pair.alice, link)
+    assert link.asked == []

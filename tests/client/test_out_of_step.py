@@ -72,11 +72,11 @@ def test_garbage_of_a_contact_asks_once_an_hour_and_is_told_once(copies: Copies)
                 copies.alice.store, copies.contact("alice").id, copies.clock.now
             )
         assert session is not None
-        _, data, bucket = engine._encrypt(
+        _, data, bucket = engine.encrypt(
             session, Content(HELLO, bytes(16), 1, 1), binding, address=False
         )
         data = data[:-1] + bytes([data[-1] ^ 1])
-        body = engine._seal(route.key, copies.clock.now, binding, data, bucket)
+        body = engine.seal_body(route.key, copies.clock.now, binding, data, bucket)
         delivery = Delivery(route.mailbox_id, envelope_id, body)
         inbox.receive(copies.bob, delivery, copies.clock.now)
         asked += copies.send("bob")

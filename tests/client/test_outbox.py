@@ -4,72 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from kurir_billing import charge as charges
-from kurir_billing.charge import Charge, open_charge
 from kurir_billing.kinds import Class, RefusalCode
 from kurir_client import outbox
-from kurir_client.cli import people
+from kurir_client.cli import sending
 from kurir_client.cli.output import Output
 from kurir_client.errors import RefusedError
 from kurir_client.messenger import Messenger
-from kurir_client.outbox import Ready
-from kurir_client.profile import Profile
-from kurir_client.schema import Contact, Kind, Status
+from kurir_client.pause import PACE, Pause
+from kurir_client.schema import Kind, Status
 from kurir_wire import codes
 from kurir_wire.entries import Result
-from kurir_wire.ids import DAY, NO_HASH, EnvelopeId, Hash, MailboxId
+from kurir_wire.ids import DAY
 from tests.client.pair import Pair
-
-RATE_ID = 25_000
-
-
-def say(pair: Pair, who: Profile, contact: Contact, text: str, max_price: int = 0) -> bytes:
-    with who.store.transaction():
-        return outbox.queue(who.store, contact.id, 1, text, pair.clock.now, max_price)
-
-
-def status(who: Profile, inner_id: bytes) -> Status:
-    sent = who.store.message_sent(inner_id)
-    assert sent is not None
-    return sent.status
-
-
-def hashed(pair: Pair, ready: Ready) -> tuple[Charge, Hash]:
-    sent = ready.submission
-    assert sent.charge is not None
-    charge = open_charge(sent.charge)
-    private = charge.private_hash(
-        pair.relay.id,
-        MailboxId(sent.mailbox_id),
-        EnvelopeId(sent.envelope_id),
-        sent.body,
-        sent.life,
-    )
-    return charge, charges.check_charge_signature(charge, pair.relay.id, private)
-
-
-def receipt(pair: Pair, ready: Ready) -> Result:
-    _, name = hashed(pair, ready)
-    signature = pair.relay.receipt.sign(charges.receipt_message(name, pair.clock.now))
-    return Result(
-        codes.OK,
-        data=charges.packed(charges.Receipt(name, pair.clock.now, NO_HASH, signature)),
-    )
-
-
-def refusal(pair: Pair, ready: Ready, code: RefusalCode, price: int | None) -> Result:
-    charge, name = hashed(pair, ready)
-    quote, quote_hash = None, NO_HASH
-    if price is not None:
-        line = charges.Line(
-            "ID", "reply-2018", charge.line.rate_card, 0, Class.OUT_OF_WINDOW, price
-        )
-        quote = charges.Quote(line)
-        quote_hash = quote.hash(pair.relay.id, charge.business_id)
-    now = pair.clock.now
-    signature = pair.relay.receipt.sign(charges.refusal_message(name, code, now, quote_hash))
-    packed = charges.packed(charges.Refusal(name, code, now, quote, signature))
-    return Result(codes.REFUSED, "refused", data=packed)
+from tests.client.verdicts import RATE_ID, hashed, receipt, refusal, say, status
 
 
 def test_a_crash_before_the_answer_resends_the_same_bytes(pair: Pair) -> None:
@@ -110,7 +57,7 @@ def test_a_full_mailbox_waits_and_a_vanished_one_is_told(pair: Pair) -> None:
     inner_id = say(pair, pair.alice, to_bob, "hello")
     (ready,) = pair.prepare(pair.alice)
     full = Result(codes.FULL, "the mailbox is full", retry_after=9)
-    assert outbox.answered(pair.alice, ready, full, pair.relay.cert) == outbox.Pause(9, codes.FULL)
+    assert outbox.answered(pair.alice, ready, full, pair.relay.cert) == Pause(9, codes.FULL)
     assert status(pair.alice, inner_id) is Status.QUEUED
     gone = Result(codes.NO_MAILBOX, "there is no such mailbox")
     outbox.answered(pair.alice, ready, gone, pair.relay.cert)
@@ -210,6 +157,46 @@ def test_a_quote_that_is_not_due_is_never_signed(
     assert words in pair.bob.store.unread()[-1].text
 
 
+def write_again(pair: Pair) -> None:
+    """The customer, to whom the shop is the first contact."""
+    (shop,) = pair.alice.store.contacts()
+    say(pair, pair.alice, shop, "still there?")
+    pair.carry(pair.alice, pair.bob)
+
+
+@pytest.mark.parametrize("when", ["before the refusal", "after it", "after the quote was signed"])
+def test_a_quote_is_void_when_the_customer_has_written_since(pair: Pair, when: str) -> None:
+    """What was refused rested on a window that had ended; now there is another one, and the answer
+    is free. A bot that was away for long meets this with all that it has queued."""
+    _, siti = pair.open_shop()
+    inner_id = say(pair, pair.bob, siti, "welcome", RATE_ID)
+    (ready,) = pair.prepare(pair.bob)
+    assert hashed(pair, ready)[0].line.list_price == 0
+    pair.clock.now += DAY
+    if when == "before the refusal":
+        write_again(pair)
+    answer = refusal(pair, ready, RefusalCode.OUTSIDE_WINDOW, RATE_ID)
+    outbox.answered(pair.bob, ready, answer, pair.relay.cert)
+    if when == "after it":
+        write_again(pair)
+    (again,) = pair.prepare(pair.bob)
+    charge, _ = hashed(pair, again)
+    if when == "after the quote was signed":
+        # What is signed may be at the relay already.
+        write_again(pair)
+        assert pair.prepare(pair.bob) == [again]
+        assert charge.line.list_price == RATE_ID
+        return
+    assert charge.line.list_price == 0
+    assert charge.grant is not None
+    assert status(pair.bob, inner_id) is Status.QUEUED
+    # It is no way to make us sign again and again.
+    answer = refusal(pair, again, RefusalCode.OUTSIDE_WINDOW, RATE_ID)
+    outbox.answered(pair.bob, again, answer, pair.relay.cert)
+    assert pair.prepare(pair.bob) == []
+    assert "whose window is open" in pair.bob.store.unread()[-1].text
+
+
 def test_the_same_reply_is_not_said_twice(pair: Pair) -> None:
     """A bot that was killed after it replied handles the message again."""
     _, siti = pair.open_shop()
@@ -228,9 +215,8 @@ def test_too_fast_is_signed_anew_later(pair: Pair) -> None:
     inner_id = say(pair, pair.bob, siti, "welcome")
     (ready,) = pair.prepare(pair.bob)
     answer = refusal(pair, ready, RefusalCode.PAIR_RATE, None)
-    assert outbox.answered(pair.bob, ready, answer, pair.relay.cert) == outbox.Pause(
-        outbox.PACE, codes.RATE
-    )
+    pause = outbox.answered(pair.bob, ready, answer, pair.relay.cert)
+    assert pause == Pause(PACE, codes.RATE, RefusalCode.PAIR_RATE)
     assert status(pair.bob, inner_id) is Status.QUEUED
     (again,) = pair.prepare(pair.bob)
     assert again.submission.charge != ready.submission.charge
@@ -276,9 +262,9 @@ def test_a_refusal_by_the_relay_ends_the_command_as_one(
         answer = refusal(pair, ready, RefusalCode.OUTSIDE_WINDOW, RATE_ID)
         outbox.answered(pair.bob, ready, answer, pair.relay.cert)
 
-    monkeypatch.setattr(people, "_flush", flush)
+    monkeypatch.setattr(sending, "flush", flush)
     with pytest.raises(RefusedError) as caught:
-        people.deliver_now(
+        sending.deliver_now(
             Output(as_json=True, ascii_only=False), Messenger(pair.bob), siti, inner_id
         )
     assert (caught.value.code, caught.value.quote_micro_usd) == (131_047, RATE_ID)

@@ -20,6 +20,7 @@ from kurir_wire.cards import BusinessCard, Signed
 from kurir_wire.codec import unpack
 from kurir_wire.entries import Delivery
 from kurir_wire.ids import DAY, EnvelopeId
+from tests.client.older import to_version_1
 from tests.client.pair import PASSPHRASE, Pair
 
 
@@ -98,16 +99,8 @@ def test_the_keyring_knows_former_sessions(pair: Pair) -> None:
 def test_a_home_of_version_1_gets_a_mark_and_asks_for_fresh_sessions(pair: Pair) -> None:
     pair.befriend()
     store = pair.alice.store
-    for column in ("wants_session", "asked_at", "card_at"):
-        store._run(f"ALTER TABLE contact DROP COLUMN {column}")
-    store._run("ALTER TABLE prekey DROP COLUMN retired_on")
-    store._run("ALTER TABLE invite DROP COLUMN prekey")
-    store._run("DROP TABLE checkpoint")
-    store._run("ALTER TABLE session DROP COLUMN archived")
-    store._run("DROP TABLE envelope_key")
-    store._run("DROP TABLE former_session")
+    to_version_1(store)
     store._run("DELETE FROM meta WHERE key IN ('mark', 'encryptions')")
-    store.put("schema", b"1")
     notes = len(store.unread())
     pair.alice = pair.reopen(pair.alice)
     assert pair.alice.mark.read() == 0

@@ -107,7 +107,7 @@ async def test_a_long_connection_forgets_each_day(
 
     monkeypatch.setattr(Messenger, "caught_up", stop)
     with pytest.raises(asyncio.CancelledError):
-        await talk._stay()
+        await talk._stay(lambda _: None, lambda: None)
     assert set(own_weeks(copies.alice)) == {week_of(copies.clock.now) - WEEKS_KEPT}
 
 

@@ -102,7 +102,7 @@ def test_a_restored_business_and_its_customers_go_on_by_themselves(
     assert "Metro Bus was restored from a copy" in notes(lines)
     assert [line["text"] for line in lines if line.get("event") == "message"] == ["are you there?"]
     sent = shop.run("business", "send", "Siti", "welcome back")[0]
-    assert (sent["status"], sent["micro_usd"]) == ("stored", 0)
+    assert (sent["status"], sent["price_micro_usd"]) == ("stored", 0)
     assert customer.texts() == ["welcome back"]
 
 

@@ -165,7 +165,7 @@ def ask_and_answer(bob: Owner, shop: Owner, text: str) -> None:
     assert bob.run("send", "Metro Bus", text)[0]["status"] == "stored"
     assert shop.texts() == [text]
     answered = shop.run("business", "send", "Bob", f"{text}: yes")[0]
-    assert (answered["status"], answered["micro_usd"]) == ("stored", 0)
+    assert (answered["status"], answered["price_micro_usd"]) == ("stored", 0)
     assert bob.texts() == [f"{text}: yes"]
 
 

@@ -112,11 +112,30 @@ class Relay:
         fresh.write_text(str(int(self.clock.read_text()) + seconds))
         fresh.replace(self.clock)
 
-    def approve(self, business_id: str, legal_name: str, tier: str = "platform") -> None:
+    @property
+    def now(self) -> int:
+        """What time it is in this world."""
+        return int(time.time()) + int(self.clock.read_text())
+
+    def jump_to(self, second: int) -> None:
+        """Let time pass until a second, if it has not come yet."""
+        self.jump(max(0, second - self.now))
+
+    def approve(
+        self, business_id: str, legal_name: str, tier: str = "platform", *options: str
+    ) -> None:
         self.command(
             *("business", "approve", business_id, "--db", str(self.db)),
-            *("--tier", tier, "--legal-name", legal_name),
+            *("--tier", tier, "--legal-name", legal_name, *options),
         )
+
+    def entry_link(self, business_id: str, days: int) -> str:
+        """A link for an ad of the business."""
+        given = self.command(
+            *("business", "ticket", business_id, "--db", str(self.db), "--json"),
+            *("--days", str(days), "--relay", self.address),
+        )
+        return str(json.loads(given.stdout)["link"])
 
 
 @dataclass

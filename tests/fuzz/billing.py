@@ -9,28 +9,31 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kurir_billing.charge import (
-    Lane,
+from kurir_billing.answers import (
     Quote,
     Receipt,
     Refusal,
-    charge_message,
-    check_charge_signature,
-    lane_message,
-    open_charge,
-    open_lane,
     open_receipt,
     open_refusal,
-    packed,
     receipt_message,
     refusal_message,
+)
+from kurir_billing.charge import (
+    charge_hash,
+    charge_message,
+    check_charge_signature,
+    open_charge,
+    packed,
 )
 from kurir_billing.errors import EvidenceError, InvoiceError, RateCardError
 from kurir_billing.grant import check_grant
 from kurir_billing.invoice import Invoice, invoice_message, open_head, packed_head, verify_invoice
 from kurir_billing.invoice_file import from_json, to_json
 from kurir_billing.kinds import Category, Class, RefusalCode
+from kurir_billing.lane import Lane, lane_message, open_lane
 from kurir_billing.leaf import open_leaf, packed_leaf
+from kurir_billing.listed import Listed, signed_message
+from kurir_billing.passes import pass_hash
 from kurir_billing.ratecard import (
     bundled,
     canonical,
@@ -40,8 +43,11 @@ from kurir_billing.ratecard import (
     signed_rate_card,
 )
 from kurir_billing.tariffs import DEFAULT_TARIFF, price_of_class
+from kurir_billing.terms import open_terms, packed_terms
+from kurir_billing.ticket import Entry, check_entry, open_ticket, packed_ticket
 from kurir_wire.codec import pack
-from kurir_wire.errors import MalformedError
+from kurir_wire.errors import MalformedError, SignatureError
+from kurir_wire.ids import HOUR
 from tests.fuzz.mutate import json_tree, msgpack_tree, of_words, some_bytes
 from tests.fuzz.target import VALID, Target, attempt, check_again
 from tests.protocol.make import (
@@ -57,9 +63,13 @@ from tests.protocol.make import (
     make_leaf,
     make_leaves,
     make_line,
+    make_pass,
     make_records,
+    make_terms,
+    make_ticket,
     public,
     sign,
+    sign_charge,
 )
 
 RELAY = TestRelay()
@@ -133,14 +143,40 @@ def charge(data: bytes) -> bool:
             lambda: check_grant(grant, RELAY.id, BUSINESS.id, MAILBOX.id, reader, RELAY.nonce),
         )
         grant.is_open(NOW)
+        entry = found.entry
+        if entry is not None:
+            operator = public(RELAY.operator)
+            attempt(
+                EvidenceError,
+                lambda: check_entry(
+                    entry,
+                    grant,
+                    RELAY.id,
+                    operator,
+                    BUSINESS.id,
+                    MAILBOX.id,
+                    reader,
+                    MAILBOX.gate,
+                ),
+            )
     # With the signatures made right, it is as good as any.
     lane = _sign_lane(found.lane)
     right = replace(found, lane=lane)
     private = right.private_hash(*where, body, life)
-    message = charge_message(*right.signed_fields(RELAY.id, private))
-    right = replace(right, signature=sign(BUSINESS.lane_key, message))
+    fields = right.signed_fields(RELAY.id, private)
+    name, lane_pk = charge_hash(*fields), right.lane.lane_pk
     right.lane.check_signature()
-    check_charge_signature(right, RELAY.id, private)
+    message = attempt(
+        EvidenceError,
+        lambda: signed_message(charge_message(*fields), name, lane_pk, right.listed),
+    )
+    right = replace(right, signature=sign(BUSINESS.lane_key, message or b""))
+    if message is None:  # it stands in no list
+        assert not attempt(
+            EvidenceError, lambda: bool(check_charge_signature(right, RELAY.id, private))
+        )
+        return True
+    assert check_charge_signature(right, RELAY.id, private) == name
     return True
 
 
@@ -151,14 +187,15 @@ def _sign_lane(lane: Lane) -> Lane:
 
 
 def evidence(data: bytes) -> bool:
-    """Receipt, refusal, lane, leaf and invoice head: five shapes, so no bytes are two of them."""
+    """Receipt, refusal, lane, leaf, invoice head, terms and ticket: seven shapes, so no bytes are
+    two of them."""
     found = 0
     lane = attempt(EvidenceError, lambda: open_lane(data, NOW))
     if lane is not None:
         found += 1
         assert open_lane(packed(lane), NOW) == lane
     readers: tuple[Callable[[bytes], Struct], ...] = (
-        open_receipt, open_refusal, open_leaf, open_head,
+        open_receipt, open_refusal, open_leaf, open_head, open_terms, open_ticket,
     )  # fmt: skip
     for read in readers:
         value = attempt(MalformedError, lambda read=read: read(data))  # type: ignore[misc]
@@ -167,6 +204,12 @@ def evidence(data: bytes) -> bool:
             assert read(pack(value)) == value
             check_again(data, pack(value))
     assert found <= 1
+    terms = attempt(MalformedError, lambda: open_terms(data))
+    if terms is not None:
+        attempt(
+            (SignatureError, MalformedError),
+            lambda: terms.verify(public(RELAY.operator), RELAY.id, BUSINESS.id),
+        )
     refusal = attempt(MalformedError, lambda: open_refusal(data))
     if refusal is not None:
         assert refusal.code in set(RefusalCode)
@@ -182,27 +225,45 @@ def evidence(data: bytes) -> bool:
 
 def _verify_refusal(refusal: Refusal) -> None:
     quote = refusal.quote.hash(RELAY.id, BUSINESS.id) if refusal.quote else bytes(32)
-    message = refusal_message(refusal.charge, refusal.code, refusal.now, quote)
+    held = pass_hash(refusal.held)
+    message = refusal_message(refusal.charge, refusal.code, refusal.now, quote, held)
     right = replace(refusal, signature=sign(RELAY.receipt_key, message))
     right.verify(public(RELAY.receipt_key), RELAY.id, BUSINESS.id)
 
 
 def _charge_samples() -> dict[str, bytes]:
+    plain = make_charge(ENVELOPE)
+    ticket = make_ticket(RELAY, BUSINESS)
+    grant = MAILBOX.grant(ticket=ticket)
+    entered = replace(plain, grant=grant, entry=Entry(ticket, NOW // HOUR), pass_hash=b32("pass"))
+    place = Listed(2, 5, [b32("a"), b32("b"), b32("c")])
     return {
-        VALID + "charge": packed(make_charge(ENVELOPE)),
+        VALID + "charge": packed(plain),
         VALID + "with-grant": packed(make_charge(ENVELOPE, grant=MAILBOX.grant())),
+        VALID + "with-entry": packed(sign_charge(entered, ENVELOPE, BUSINESS.lane_key)),
+        VALID + "in-a-list": packed(replace(plain, listed=place)),
     }
 
 
 def _evidence_samples() -> dict[str, bytes]:
     name = b32("charge")
-    receipt = Receipt(name, NOW, bytes(32), sign(RELAY.receipt_key, receipt_message(name, NOW)))
+    receipt = Receipt(name, NOW, None, sign(RELAY.receipt_key, receipt_message(name, NOW)))
+    held = make_pass(MAILBOX)
+    message = receipt_message(name, NOW, held.hash)
+    earned = Receipt(name, NOW, held, sign(RELAY.receipt_key, message))
     quote = Quote(make_line(klass=Class.IN_WINDOW))
-    message = refusal_message(name, 131_047, NOW, quote.hash(RELAY.id, BUSINESS.id))
-    refusal = Refusal(name, 131_047, NOW, quote, sign(RELAY.receipt_key, message))
+    asked = quote.hash(RELAY.id, BUSINESS.id)
+    message = refusal_message(name, 131_047, NOW, asked)
+    refusal = Refusal(name, 131_047, NOW, quote, None, sign(RELAY.receipt_key, message))
+    message = refusal_message(name, 100, NOW, asked, held.hash)
+    told = Refusal(name, 100, NOW, quote, held, sign(RELAY.receipt_key, message))
     return {
-        VALID + "receipt": packed(receipt),
-        VALID + "refusal": packed(refusal),
+        VALID + "receipt": pack(receipt),
+        VALID + "receipt-with-pass": pack(earned),
+        VALID + "refusal": pack(refusal),
+        VALID + "refusal-with-pass": pack(told),
+        VALID + "terms": packed_terms(make_terms(RELAY, BUSINESS)),
+        VALID + "ticket": packed_ticket(make_ticket(RELAY, BUSINESS)),
         VALID + "lane": packed(BUSINESS.lane()),
         VALID + "leaf": packed_leaf(make_leaf(RELAY, BUSINESS, "a")),
         VALID + "head": packed_head(INVOICE.head),

@@ -23,7 +23,14 @@ from kurir_wire.errors import ExpiredError, LinkError, MalformedError, Signature
 from kurir_wire.frames import Push, Request, decode_push, decode_request, encode
 from kurir_wire.ids import MailboxId
 from kurir_wire.limits import MAX_CARD
-from kurir_wire.links import BusinessLink, InviteLink, RelayAddress, parse_link, pin_of
+from kurir_wire.links import (
+    BusinessLink,
+    InviteLink,
+    LinkEntry,
+    RelayAddress,
+    parse_link,
+    pin_of,
+)
 from kurir_wire.prekeys import (
     PREKEY_LAST_RESORT,
     PREKEY_ONE_TIME,
@@ -93,7 +100,8 @@ def _frame_samples(union: object) -> dict[str, bytes]:
 LINK_WORDS = (
     b"kurir://", b"ws://", b"wss://", b"localhost", b"127.0.0.1", b"[::1]", b"[", b"]", b":443",
     b":0", b":99999", b"?tls=1", b"?", b"#", b"/i/", b"/b/", b"/", b".", b"@", b"%25", b"\\",
-    b"xn--", "ⓚ".encode(), "\u2100".encode(), "\u202e".encode(), b"\t", b"\n", b"A" * 43,
+    b"?e=", b"&e=", b"A" * 32, b"A" * 43, b"xn--", b"\t", b"\n",
+    "ⓚ".encode(), "\u2100".encode(), "\u202e".encode(),
 )  # fmt: skip
 
 
@@ -115,11 +123,12 @@ def link(data: bytes) -> bool:
 def _link_samples() -> dict[str, bytes]:
     here, away = RelayAddress("127.0.0.1", 8_787, False), RelayAddress("kurir.example", 443, True)
     six = RelayAddress("::1", 1, True)
-    pin = pin_of(RELAY.id)
+    pin, entry = pin_of(RELAY.id), LinkEntry(b32("entry")[:16], NOW)
     return {
         VALID + "invite": str(InviteLink(away, MailboxId(b32("m")), b32("s"), pin)).encode(),
         VALID + "invite-6": str(InviteLink(six, MailboxId(b32("m")), b32("s"), pin)).encode(),
         VALID + "business": str(BusinessLink(here, BUSINESS.id, pin)).encode(),
+        VALID + "entry": str(BusinessLink(away, BUSINESS.id, pin, entry)).encode(),
         VALID + "relay": b"kurir.example:8443",
         VALID + "relay-url": here.url.encode(),
     }
@@ -224,7 +233,8 @@ def certificate(data: bytes) -> bool:
         assert unpack(pack(cert), RelayCert) == cert
         attempt(REFUSALS, lambda: cert.verify(NOW))
         keys = cert.beacon_pk, cert.receipt_pk, cert.operator_pk, cert.checkpoint_pk
-        signature = sign(RELAY.root, relay_cert_message(*keys, cert.not_before, cert.not_after))
+        message = relay_cert_message(*keys, cert.report_pk, cert.not_before, cert.not_after)
+        signature = sign(RELAY.root, message)
         right = replace(cert, root_pk=public(RELAY.root), signature=signature)
         attempt(ExpiredError, lambda: right.verify(NOW))
     badge = attempt(MalformedError, lambda: unpack(data, Badge, limit=2_048))

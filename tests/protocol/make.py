@@ -10,19 +10,14 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 from nacl.signing import SigningKey
 
-from kurir_billing.charge import (
-    Charge,
-    Lane,
-    Line,
-    charge_message,
-    lane_message,
-    lock_of,
-)
+from kurir_billing.charge import Charge, Line, charge_message, lock_of
 from kurir_billing.grant import Grant, grant_message
 from kurir_billing.invoice import Invoice, Records, head_for, invoice_message
-from kurir_billing.kinds import Category, Class, GrantKind
+from kurir_billing.kinds import Category, Class, GrantKind, PassKind
+from kurir_billing.lane import Lane, lane_message
 from kurir_billing.leaf import Leaf
 from kurir_billing.ledger import Checkpoint, checkpoint_text, entry_hash, signed_checkpoint
+from kurir_billing.passes import Pass, pass_message
 from kurir_billing.ratecard import (
     bundled,
     canonical,
@@ -31,6 +26,9 @@ from kurir_billing.ratecard import (
     signed_rate_card,
 )
 from kurir_billing.standing import PlaceInLedger, Standing
+from kurir_billing.terms import Terms, terms_message
+from kurir_billing.ticket import Ticket, ticket_message
+from kurir_billing.windows import PASS_LENGTH
 from kurir_wire.beacons import Beacon, beacon_message
 from kurir_wire.cards import (
     ENVELOPE_KEY_BYTES,
@@ -45,6 +43,7 @@ from kurir_wire.gates import payer_gate
 from kurir_wire.ids import (
     DAY,
     HOUR,
+    NO_HASH,
     BusinessId,
     EnvelopeId,
     Hash,
@@ -144,6 +143,11 @@ class TestRelay:
         return key(f"{self.name} checkpoint")
 
     @property
+    def report_pk(self) -> bytes:
+        """Of the right length; nothing is sealed to it."""
+        return b32(f"{self.name} report") * (ENVELOPE_KEY_BYTES // 32)
+
+    @property
     def id(self) -> RelayId:
         return relay_id_of(public(self.root))
 
@@ -152,7 +156,7 @@ class TestRelay:
             public(secret)
             for secret in (self.beacon_key, self.receipt_key, self.operator, self.checkpoint_key)
         )
-        keys = (beacon, receipt, operator, checkpoint)
+        keys = (beacon, receipt, operator, checkpoint, self.report_pk)
         signature = sign(self.root, relay_cert_message(*keys, not_before, not_after))
         return RelayCert(public(self.root), *keys, not_before, not_after, signature)
 
@@ -221,16 +225,20 @@ class TestMailbox:
         return b32(f"{self.name} opening")
 
     @property
-    def id(self) -> MailboxId:
-        gate = payer_gate(self.business.id, self.market, self.opening)
-        return mailbox_id_of(self.relay.id, public(self.read_key), gate, NOW // HOUR)
+    def gate(self) -> Hash:
+        return payer_gate(self.business.id, self.market, self.opening)
 
-    def grant(self, minute: int = NOW // 60) -> Grant:
+    @property
+    def id(self) -> MailboxId:
+        """Born in the hour of NOW."""
+        return mailbox_id_of(self.relay.id, public(self.read_key), self.gate, NOW // HOUR)
+
+    def grant(self, minute: int = NOW // 60, ticket: Ticket | None = None) -> Grant:
         nonce = self.relay.nonce(minute)
-        message = grant_message(
-            self.relay.id, self.business.id, self.id, GrantKind.SERVICE, minute, nonce
-        )
-        return Grant(GrantKind.SERVICE, minute, nonce, bytes(32), sign(self.read_key, message))
+        kind = GrantKind.SERVICE if ticket is None else GrantKind.ENTRY
+        name = NO_HASH if ticket is None else ticket.hash(self.relay.id, self.business.id)
+        message = grant_message(self.relay.id, self.business.id, self.id, kind, minute, nonce, name)
+        return Grant(kind, minute, nonce, name, sign(self.read_key, message))
 
 
 @dataclass(frozen=True)
@@ -293,9 +301,40 @@ def make_charge(
         mailbox.business.lane(),
         1,
         grant,
+        None,
+        NO_HASH,
+        None,
         bytes(64),
     )
     return sign_charge(charge, envelope, mailbox.business.lane_key)
+
+
+def make_ticket(
+    relay: TestRelay, business: TestBusiness, not_after: int = NOW + 30 * DAY, name: str = "ad"
+) -> Ticket:
+    message = ticket_message(relay.id, business.id, b16(name), not_after)
+    return Ticket(b16(name), not_after, sign(relay.operator, message))
+
+
+def make_pass(mailbox: TestMailbox, kind: PassKind = PassKind.CONVERSATION) -> Pass:
+    """One that a charge opened now."""
+    relay, business = mailbox.relay, mailbox.business
+    until = NOW + PASS_LENGTH[kind]
+    unsigned = Pass(kind, b32("opener"), Class.IN_WINDOW, NOW, until, bytes(64))
+    message = pass_message(relay.id, business.id, mailbox.id, unsigned)
+    return replace(unsigned, signature=sign(relay.receipt_key, message))
+
+
+def make_terms(
+    relay: TestRelay,
+    business: TestBusiness,
+    tariff: str = "message-2025",
+    tier: int = 2,
+    starts: int | None = 250,
+    issued: int = NOW,
+) -> Terms:
+    message = terms_message(relay.id, business.id, tariff, tier, starts, issued)
+    return Terms(tariff, tier, starts, issued, sign(relay.operator, message))
 
 
 def make_leaf(

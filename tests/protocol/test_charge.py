@@ -11,29 +11,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from kurir_billing.charge import (
-    Charge,
-    Lane,
-    Line,
+from kurir_billing.answers import (
     Quote,
     Receipt,
     Refusal,
+    open_receipt,
+    open_refusal,
+    receipt_message,
+    refusal_message,
+)
+from kurir_billing.charge import (
+    Charge,
+    Line,
     charge_hash,
     charge_message,
     check_charge_signature,
     label_hash,
     lock_of,
     open_charge,
-    open_lane,
-    open_receipt,
-    open_refusal,
     packed,
-    receipt_message,
-    refusal_message,
 )
 from kurir_billing.errors import EvidenceError
-from kurir_billing.kinds import Category, Class, RefusalCode
+from kurir_billing.kinds import Category, Class, PassKind, RefusalCode
+from kurir_billing.lane import Lane, open_lane
 from kurir_billing.leaf import Leaf, open_leaf, packed_leaf
+from kurir_billing.listed import Listed
+from kurir_billing.passes import Pass, pass_message
 from kurir_wire.codec import pack
 from kurir_wire.entries import Label
 from kurir_wire.errors import MalformedError, SignatureError, TooLargeError
@@ -99,6 +102,7 @@ CHARGE_FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "beacon_minute": st.integers(0, 2**32 - 1),
     "beacon_nonce": st.binary(min_size=16, max_size=16),
     "lane_seq": st.integers(0, 2**63 - 1),
+    "pass_hash": hashes,
 }
 GRANT_FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "kind": st.integers(1, 255),
@@ -111,8 +115,11 @@ LANE_FIELDS: dict[str, st.SearchStrategy[Any]] = {"root_pk": hashes, "lane_pk": 
 NOT_COMMITTED = {
     # The mailbox's id commits to its gate, and the gate to the opening.
     "opening",
-    # Covers the hash.
+    # These cover the hash, or prove that something does.
     "signature",
+    "listed",
+    # The ticket is the one that the grant names, the hour the one that the mailbox's id commits to.
+    "entry",
 }
 
 
@@ -206,7 +213,8 @@ def test_layouts() -> None:
     minute = CHARGE.beacon_minute.to_bytes(4, "big")
     fresh = h(
         "fresh",
-        CHARGE.fresh_salt + minute + CHARGE.beacon_nonce + (1).to_bytes(8, "big") + GRANT.hash,
+        CHARGE.fresh_salt + minute + CHARGE.beacon_nonce + (1).to_bytes(8, "big"),
+        h("evidence", GRANT.hash + NO_HASH),
     )
     assert CHARGE.fresh_hash() == fresh
     private = h(
@@ -216,7 +224,7 @@ def test_layouts() -> None:
     )
     assert private_hash(CHARGE, ENVELOPE) == private
     own_line = CHARGE.line.hash(RELAY.id, BUSINESS.id)
-    fields = (own_line, private, CHARGE.lock, CHARGE.lane.lane_pk)
+    fields = (own_line, private, CHARGE.lock, CHARGE.frank, CHARGE.lane.lane_pk)
     assert CHARGE.signed_fields(RELAY.id, Hash(private)) == fields
     assert h("charge", *fields) == NAME
     assert hashlib.sha256(charge_message(*fields)).digest() == NAME
@@ -298,9 +306,9 @@ def test_lines_of_unknown_form(fields: dict[str, Any]) -> None:
         open_charge(packed(replace(CHARGE, line=line)))
     with pytest.raises(MalformedError):
         open_leaf(packed_leaf(replace(make_leaf(RELAY, BUSINESS, "a"), line=line)))
-    refusal = Refusal(NAME, RefusalCode.OUTSIDE_WINDOW, NOW, Quote(line), bytes(64))
+    refusal = Refusal(NAME, RefusalCode.OUTSIDE_WINDOW, NOW, Quote(line), None, bytes(64))
     with pytest.raises(MalformedError):
-        open_refusal(packed(refusal))
+        open_refusal(pack(refusal))
 
 
 @given(st.binary(max_size=200))
@@ -362,20 +370,54 @@ def test_a_lane() -> None:
             changed.check_signature()
 
 
-# Receipts and refusals
+# Passes, receipts and refusals
+
+PASS = Pass(PassKind.CONVERSATION, NAME, Class.IN_WINDOW, NOW, NOW + 86_400, bytes(64))
+PASS = replace(
+    PASS,
+    signature=sign(RELAY.receipt_key, pass_message(RELAY.id, BUSINESS.id, MAILBOX.id, PASS)),
+)
+
+
+def test_a_pass() -> None:
+    signer = public(RELAY.receipt_key)
+    PASS.verify(signer, RELAY.id, BUSINESS.id, MAILBOX.id)
+    assert [PASS.is_open(at) for at in (NOW - 1, NOW, NOW + 86_399, NOW + 86_400)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+    for changed in (
+        replace(PASS, kind=PassKind.ENTRY),
+        replace(PASS, opener=b32("x")),
+        replace(PASS, klass=Class.OUT_OF_WINDOW),
+        replace(PASS, opened_at=NOW + 1),
+        replace(PASS, until=NOW + 86_401),
+    ):
+        assert changed.hash != PASS.hash
+        with pytest.raises(SignatureError):
+            changed.verify(signer, RELAY.id, BUSINESS.id, MAILBOX.id)
+    assert replace(PASS, signature=bytes(64)).hash != PASS.hash
+    moved = (
+        (OTHER_RELAY.id, BUSINESS.id, MAILBOX.id),
+        (RELAY.id, OTHER.id, MAILBOX.id),
+        (RELAY.id, BUSINESS.id, MailboxId(b32("other"))),
+    )
+    for place in moved:
+        with pytest.raises(SignatureError):
+            PASS.verify(signer, *place)
 
 
 def test_a_receipt() -> None:
     signer = public(RELAY.receipt_key)
-    receipt = Receipt(
-        NAME, NOW, NO_HASH, sign(RELAY.receipt_key, receipt_message(NAME, NOW, NO_HASH))
-    )
-    assert open_receipt(packed(receipt)) == receipt
+    receipt = Receipt(NAME, NOW, None, sign(RELAY.receipt_key, receipt_message(NAME, NOW, NO_HASH)))
+    assert open_receipt(pack(receipt)) == receipt
     receipt.verify(signer)
     for changed in (
         replace(receipt, charge=b32("x")),
         replace(receipt, accepted_at=NOW + 1),
-        replace(receipt, pass_hash=b32("x")),
+        replace(receipt, earned=PASS),
         replace(receipt, signature=bytes(64)),
     ):
         with pytest.raises(SignatureError):
@@ -388,19 +430,20 @@ def make_refusal(quote: Quote | None) -> Refusal:
     code = RefusalCode.OUTSIDE_WINDOW
     quoted = quote.hash(RELAY.id, BUSINESS.id) if quote else NO_HASH
     message = refusal_message(NAME, code, NOW, quoted)
-    return Refusal(NAME, code, NOW, quote, sign(RELAY.receipt_key, message))
+    return Refusal(NAME, code, NOW, quote, None, sign(RELAY.receipt_key, message))
 
 
 @pytest.mark.parametrize("quote", [None, Quote(make_line())])
 def test_a_refusal(quote: Quote | None) -> None:
     signer = public(RELAY.receipt_key)
     refusal = make_refusal(quote)
-    assert open_refusal(packed(refusal)) == refusal
+    assert open_refusal(pack(refusal)) == refusal
     refusal.verify(signer, RELAY.id, BUSINESS.id)
     for changed in (
         replace(refusal, charge=b32("x")),
         replace(refusal, code=RefusalCode.RATE_LIMIT),
         replace(refusal, now=NOW + 1),
+        replace(refusal, held=PASS),
         replace(refusal, quote=None if quote else Quote(make_line())),
         replace(refusal, quote=Quote(make_line(price=25_001))),
     ):
@@ -415,7 +458,7 @@ def test_a_refusal(quote: Quote | None) -> None:
 
 def test_an_unknown_code() -> None:
     with pytest.raises(MalformedError):
-        open_refusal(packed(replace(make_refusal(None), code=1)))
+        open_refusal(pack(replace(make_refusal(None), code=1)))
 
 
 def test_a_receipt_is_no_refusal() -> None:
@@ -424,9 +467,9 @@ def test_a_receipt_is_no_refusal() -> None:
     refusal = refusal_message(NAME, 0, NOW, NO_HASH)
     assert not refusal.startswith(receipt[:14])
     with pytest.raises(MalformedError):
-        open_refusal(pack(Receipt(NAME, NOW, NO_HASH, bytes(64))))
+        open_refusal(pack(Receipt(NAME, NOW, None, bytes(64))))
     assert receipt == b"kurir/receipt/1\0" + NAME + NOW.to_bytes(8, "big") + NO_HASH
-    expected = b"kurir/refusal/1\0" + NAME + bytes(4) + NOW.to_bytes(8, "big") + NO_HASH
+    expected = b"kurir/refusal/1\0" + NAME + bytes(4) + NOW.to_bytes(8, "big") + 2 * NO_HASH
     assert refusal == expected
 
 
@@ -447,6 +490,7 @@ def test_settlement() -> None:
         + charge_hash(*fields)
         + TODAY.to_bytes(4, "big")
         + b32("a secret")
+        + NO_HASH
         + charge.signature
     ).digest()
     assert leaf.hash(RELAY.id) == expected
@@ -471,6 +515,8 @@ def test_the_lock_is_not_its_own_secret() -> None:
         {"line": make_line("IN")},
         {"private_hash": b32("x")},
         {"lock": lock_of(b32("b secret"))},
+        {"frank": b32("another frank")},
+        {"listed": Listed(0, 1, [])},
         {"signature": bytes(64)},
         {"lane": OTHER.lane()},
         {"lane": replace(BUSINESS.lane(), not_after=1)},
@@ -489,7 +535,7 @@ def test_a_lane_that_the_business_never_enrolled() -> None:
     lane = replace(BUSINESS.lane(), lane_pk=public(forger))
     leaf = replace(make_leaf(RELAY, BUSINESS, "a"), lane=lane)
     line_hash = leaf.line.hash(RELAY.id, BUSINESS.id)
-    message = charge_message(line_hash, leaf.private_hash, leaf.lock, lane.lane_pk)
+    message = charge_message(line_hash, leaf.private_hash, leaf.lock, leaf.frank, lane.lane_pk)
     forged = replace(leaf, signature=sign(forger, message))
     forged.check_charge_signature(RELAY.id)
     with pytest.raises(EvidenceError):

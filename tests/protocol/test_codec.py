@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import tracemalloc
+from collections.abc import Iterator
 from enum import StrEnum
-from typing import get_args
+from typing import Annotated, get_args, get_origin, get_type_hints
 
 import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from kurir_billing.charge import Charge, Lane, Line, Receipt, Refusal
+from kurir_billing.answers import Receipt, Refusal
+from kurir_billing.charge import Charge, Line
 from kurir_billing.invoice import InvoiceHead
+from kurir_billing.lane import Lane
 from kurir_billing.leaf import Leaf
 from kurir_wire import codec, entries, frames
 from kurir_wire.cards import BusinessCard, PersonCard, Signed
@@ -217,26 +220,60 @@ def test_frame_size() -> None:
 
 
 def test_list_length() -> None:
-    assert codec.unpack(codec.pack([0] * MAX_ITEMS), list[int]) == [0] * MAX_ITEMS
+    assert codec.decode(codec.pack([0] * MAX_ITEMS)) == [0] * MAX_ITEMS
     with pytest.raises(MalformedError):
-        codec.unpack(codec.pack([0] * (MAX_ITEMS + 1)), list[int])
+        codec.decode(codec.pack([0] * (MAX_ITEMS + 1)))
     with pytest.raises(MalformedError):
-        codec.unpack(
-            codec.pack({str(n): 0 for n in range(MAX_ITEMS + 1)}),
-            dict[str, int],
-        )
+        codec.decode(codec.pack({str(n): 0 for n in range(MAX_ITEMS + 1)}))
+
+
+def lists_in(hint: object, limit: int | None = None) -> Iterator[int | None]:
+    """The limits of all lists within a type; ``None`` for one without."""
+    if get_origin(hint) is Annotated:
+        inner, *extras = get_args(hint)
+        limits = [extra.max_length for extra in extras if isinstance(extra, Meta)]
+        yield from lists_in(inner, next((found for found in limits if found is not None), None))
+        return
+    if get_origin(hint) is list:
+        yield limit
+    for part in get_args(hint):
+        yield from lists_in(part)
+
+
+@pytest.mark.parametrize("type_", STRUCTS)
+def test_every_list_has_a_limit_of_its_own(type_: type[Struct]) -> None:
+    # What is decoded at once is bounded by its type and by nothing else.
+    for name, hint in get_type_hints(type_, include_extras=True).items():
+        assert all(limit is not None and limit <= MAX_ITEMS for limit in lists_in(hint)), name
+        assert "dict" not in repr(hint), name
+        assert "Any" not in repr(hint), name
+
+
+@given(data=st.data())
+def test_at_once_accepts_nothing_else_than_in_two_steps(data: st.DataObject) -> None:
+    packed = bytearray(codec.pack(data.draw(any_of(data.draw(st.sampled_from(STRUCTS))))))
+    for _ in range(data.draw(st.integers(0, 3))):
+        place = data.draw(st.integers(0, len(packed) - 1))
+        packed[place] = data.draw(st.integers(0, 255))
+    changed = bytes(packed)
+    for type_ in (frames.Request, frames.Push, *STRUCTS):
+        found = codec.at_once(changed, type_)
+        if found is not None:
+            assert codec.validate(codec.decode(changed), type_) == found
 
 
 def test_depth() -> None:
     def nested(depth: int) -> bytes:
         return b"\x91" * (depth - 1) + b"\x90"
 
-    codec.unpack(nested(MAX_DEPTH), list)
+    codec.decode(nested(MAX_DEPTH))
     for depth in (MAX_DEPTH + 1, 600, 100_000):
         with pytest.raises(MalformedError):
-            codec.unpack(nested(depth), list)
+            codec.decode(nested(depth))
+        with pytest.raises(MalformedError):
+            codec.unpack(nested(depth), frames.Submit)
     with pytest.raises(MalformedError):
-        codec.unpack(b"\x81\xa1a" * MAX_DEPTH + b"\x90", dict)
+        codec.decode(b"\x81\xa1a" * MAX_DEPTH + b"\x90")
 
 
 def test_the_deepest_frame_fits() -> None:
@@ -314,3 +351,33 @@ def test_fifteen_of_the_largest_envelopes_fit_a_frame() -> None:
     assert len(frames.encode(frames.Deliver([delivery] * 15))) <= MAX_FRAME
     small = entries.Delivery(bytes(32), bytes(16), bytes(2_048), None)
     assert len(frames.encode(frames.Deliver([small] * MAX_ITEMS))) <= MAX_FRAME
+
+
+def test_bombs_take_no_memory() -> None:
+    """Large counts, deep nests, and a megabyte of tiny lists: refused before they are built."""
+    few, many = b"\xdc\x01\x00", 256
+    bombs = [
+        b"\xdd\xff\xff\xff\xff",
+        b"\xdf\xff\xff\xff\xff",
+        b"\xc6\xff\xff\xff\xff",
+        b"\x91" * MAX_FRAME,
+        b"\x9e" + (few + (few + b"\x90" * many) * many) * 14,
+        b"\x9e" + (few + (few + b"\x80" * many) * many) * 14,
+        b"\x9e" + (few + (few + b"\x91\xc0" * 120) * many) * 14,
+    ]
+    for bomb in bombs:
+        tracemalloc.start()
+        with pytest.raises(MalformedError):
+            codec.decode(bomb[:MAX_FRAME])
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 1_048_576, bomb[:8]
+
+
+def test_lists_are_counted_at_any_depth() -> None:
+    inner: list[list[int]] = [[]] * 250
+    assert codec.decode(codec.pack([inner] * 4)) == [inner] * 4
+    with pytest.raises(MalformedError):
+        codec.decode(codec.pack([inner] * 5))
+    with pytest.raises(MalformedError):
+        codec.decode(codec.pack([[{} for _ in range(250)]] * 5))

@@ -508,7 +508,7 @@ def test_a_forged_line_with_the_right_hash_in_the_records() -> None:
     assert fault(relay_with([leaf]), make_records(RELAY, BUSINESS, [leaf])).where == "line 1"
     line_hash = leaf.line.hash(RELAY.id, BUSINESS.id)
     lock = lock_of(b32("s"))
-    message = charge_message(line_hash, leaf.private_hash, lock, leaf.lane.lane_pk)
+    message = charge_message(line_hash, leaf.private_hash, lock, leaf.frank, leaf.lane.lane_pk)
     forged = structs.replace(leaf, lock=lock, signature=sign(key("forger"), message))
     assert fault(relay_with([forged]), make_records(RELAY, BUSINESS, [forged])).where == "line 1"
 

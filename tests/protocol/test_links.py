@@ -12,6 +12,7 @@ from kurir_wire.links import (
     MAX_LINK,
     BusinessLink,
     InviteLink,
+    LinkEntry,
     RelayAddress,
     decode,
     encode,
@@ -50,6 +51,22 @@ def test_round_trip(relay: RelayAddress, ident: bytes, secret: bytes, pin: bytes
     assert parse_link(f"  {business}\n") == business
     assert len(str(invite)) <= MAX_LINK
     assert RelayAddress.parse(relay.url) == relay
+
+
+@given(
+    relays(),
+    st.binary(min_size=32, max_size=32),
+    st.binary(min_size=16, max_size=16),
+    st.binary(min_size=16, max_size=16),
+    st.integers(0, 2**63 - 1),
+)
+def test_round_trip_with_an_entry(
+    relay: RelayAddress, ident: bytes, pin: bytes, entry_id: bytes, not_after: int
+) -> None:
+    link = BusinessLink(relay, BusinessId(ident), pin, LinkEntry(entry_id, not_after))
+    assert parse_link(str(link)) == link
+    assert str(link).count("?") == 1
+    assert len(str(link)) <= MAX_LINK
 
 
 @given(st.text(max_size=600))
@@ -91,6 +108,52 @@ def test_parts() -> None:
     assert business == BusinessLink(
         RelayAddress("relay.example", 8443, True), BusinessId(b32("m")), b16("p")
     )
+
+
+ENTRY = encode(b16("entry") + (1_800_000_000).to_bytes(8, "big"))
+NEVER = encode(b16("entry") + bytes([255]) * 8)
+BY_AD = f"kurir://relay.example/b/{MAILBOX}?e={ENTRY}#{PIN}"
+
+
+def test_parts_of_an_entry() -> None:
+    entry = LinkEntry(b16("entry"), 1_800_000_000)
+    address = RelayAddress("relay.example", 443, True)
+    link = BusinessLink(address, BusinessId(b32("m")), b16("p"), entry)
+    assert parse_link(BY_AD) == link
+    assert str(link) == BY_AD.replace("example/", "example:443/")
+    local = BY_AD.replace("relay.example", "127.0.0.1:80")
+    plain, forced = parse_link(local), parse_link(local.replace("?e=", "?tls=1&e="))
+    assert not plain.relay.tls
+    assert forced.relay.tls
+    assert str(forced) == local.replace("?e=", "?tls=1&e=")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "e=",
+        f"e={ENTRY[:-1]}",
+        f"e={ENTRY}A",
+        f"e={ENTRY}=",
+        f"e={ENTRY}&tls=1",
+        f"e={ENTRY}&e={ENTRY}",
+        f"&e={ENTRY}",
+        f"tls=1e={ENTRY}",
+        f"tls=1&&e={ENTRY}",
+        f"tls=0&e={ENTRY}",
+        "tls=1&",
+        f"E={ENTRY}",
+        f"e={NEVER}",
+    ],
+)
+def test_an_entry_has_one_spelling(query: str) -> None:
+    with pytest.raises(LinkError):
+        parse_link(BY_AD.replace(f"e={ENTRY}", query))
+
+
+def test_an_invite_has_no_entry() -> None:
+    with pytest.raises(LinkError):
+        parse_link(INVITE.replace("#", f"?e={ENTRY}#"))
 
 
 def test_the_secret_is_not_shown() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from kurir_billing import charge, ratecard
+from kurir_billing import lane, ratecard
 from kurir_wire import beacons, cards, gates, ids, prekeys, proofs, relaycert
 from kurir_wire.ids import BusinessId, Hash, RelayId
 from kurir_wire.signing import message_to_sign
@@ -48,8 +48,9 @@ def test_integers_are_big_endian_and_fixed() -> None:
 def test_what_relays_and_owners_sign() -> None:
     relay, business = RelayId(R), BusinessId(B)
     five, nine = bytes(7) + b"\5", bytes(7) + b"\x09"
-    assert relaycert.relay_cert_message(N, G, M, R, 5, 9) == (
-        b"kurir/relay-cert/1\0" + N + G + M + R + five + nine
+    report_key = bytes(1_216)
+    assert relaycert.relay_cert_message(N, G, M, R, report_key, 5, 9) == (
+        b"kurir/relay-cert/1\0" + N + G + M + R + report_key + five + nine
     )
     assert beacons.beacon_message(relay, 5, N[:16]) == (
         b"kurir/beacon/1\0" + R + b"\0\0\0\5" + N[:16]
@@ -64,7 +65,7 @@ def test_what_relays_and_owners_sign() -> None:
     assert prekeys.identity_binding(N) == b"kurir/identity/1\0" + N
     assert prekeys.ec_prekey_message(1, 5, N) == b"kurir/prekey-ec/1\0\1\0\0\0\5" + N
     assert prekeys.kem_prekey_message(2, 5, N) == b"kurir/prekey-kem/1\0\2\0\0\0\5" + N
-    assert charge.lane_message(business, N, 5) == b"kurir/lane/1\0" + B + N + five
+    assert lane.lane_message(business, N, 5) == b"kurir/lane/1\0" + B + N + five
     card = hashlib.sha256(b"kurir/rate-card-hash/1\0body").digest()
     assert ratecard.rate_card_hash(b"body") == card
     assert ratecard.rate_card_message(relay, b"body") == b"kurir/rate-card/1\0" + R + card

@@ -16,26 +16,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from msgspec import structs
 from nacl import bindings
 from websockets.asyncio.client import ClientConnection, connect
 
-from kurir_billing.charge import (
-    Charge,
-    Lane,
-    Line,
-    Receipt,
-    Refusal,
-    charge_hash,
-    charge_message,
-    lane_message,
-    lock_of,
-    open_receipt,
-    open_refusal,
-    packed,
-)
+from kurir_billing.answers import Receipt, Refusal, open_receipt, open_refusal
+from kurir_billing.charge import Charge, Line, charge_hash, charge_message, lock_of, packed
 from kurir_billing.grant import Grant, grant_message
 from kurir_billing.kinds import Category, Class, GrantKind
+from kurir_billing.lane import Lane, lane_message
+from kurir_billing.listed import Listed, list_message
+from kurir_billing.passes import Pass, pass_hash
 from kurir_billing.ratecard import bundled, canonical, rate_card_hash
+from kurir_billing.ticket import Entry, Ticket
+from kurir_wire import merkle
 from kurir_wire.beacons import Beacon
 from kurir_wire.cards import (
     ENVELOPE_KEY_BYTES,
@@ -146,12 +140,14 @@ class Box:
     def opening(self, nonce: bytes) -> Opening:
         return Opening(self.id, self.key.sign(open_message(self.relay_id, nonce, self.id)))
 
-    def grant(self, business_id: BusinessId, beacon: Beacon) -> Grant:
+    def grant(self, business_id: BusinessId, beacon: Beacon, ticket: Ticket | None = None) -> Grant:
+        """:param ticket: the one by which the customer came"""
+        kind = GrantKind.SERVICE if ticket is None else GrantKind.ENTRY
+        name = NO_HASH if ticket is None else ticket.hash(self.relay_id, business_id)
         message = grant_message(
-            self.relay_id, business_id, self.id, GrantKind.SERVICE, beacon.minute, beacon.nonce
+            self.relay_id, business_id, self.id, kind, beacon.minute, beacon.nonce, name
         )
-        signature = self.key.sign(message)
-        return Grant(GrantKind.SERVICE, beacon.minute, beacon.nonce, NO_HASH, signature)
+        return Grant(kind, beacon.minute, beacon.nonce, name, self.key.sign(message))
 
     def write(self, size: int = 2_048, envelope_id: bytes | None = None) -> Submission:
         return Submission(
@@ -167,6 +163,25 @@ class Signed:
     charge: Charge
     hash: Hash
     secret: bytes
+
+
+@dataclass
+class Draft:
+    """A charge before it is signed; ``fields`` are what a signature covers."""
+
+    submission: Submission
+    charge: Charge
+    fields: tuple[bytes, ...]
+    secret: bytes
+
+    @property
+    def hash(self) -> Hash:
+        return charge_hash(*self.fields)
+
+    def signed(self, signature: bytes, listed: Listed | None = None) -> Signed:
+        charge = structs.replace(self.charge, signature=signature, listed=listed)
+        submission = structs.replace(self.submission, charge=packed(charge))
+        return Signed(submission, charge, self.hash, self.secret)
 
 
 class Shop:
@@ -246,12 +261,49 @@ class Shop:
         line: Line,
         beacon: Beacon,
         grant: Grant | None = None,
+        **evidence: Any,
+    ) -> Signed:
+        """Sign a charge as a business does, for a random message."""
+        draft = self.draft(box, opening, line, beacon, grant, **evidence)
+        return draft.signed(self.lane_key.sign(charge_message(*draft.fields)))
+
+    def sign_list(self, drafts: Sequence[Draft]) -> list[Signed]:
+        """One signature over all of them."""
+        tree = [merkle.leaf_hash(draft.hash) for draft in drafts]
+
+        def node(level: int, place: int) -> Hash:
+            if level == 0:
+                return tree[place]
+            return merkle.node_hash(node(level - 1, 2 * place), node(level - 1, 2 * place + 1))
+
+        size = len(drafts)
+        message = list_message(merkle.root(size, node), size, self.lane_key.public)
+        signature = self.lane_key.sign(message)
+        return [
+            draft.signed(
+                signature, Listed(place, size, list(merkle.inclusion_proof(place, size, node)))
+            )
+            for place, draft in enumerate(drafts)
+        ]
+
+    def draft(
+        self,
+        box: Box,
+        opening: bytes,
+        line: Line,
+        beacon: Beacon,
+        grant: Grant | None = None,
         *,
         envelope_id: bytes | None = None,
         seq: int | None = None,
         payload: bytes | None = None,
-    ) -> Signed:
-        """Sign a charge as a business does, for a random message."""
+        entry: Entry | None = None,
+        held: Pass | None = None,
+    ) -> Draft:
+        """A charge for a random message, still unsigned.
+
+        :param held: the pass that it names
+        """
         self.seq += 1
         secret = secrets.token_bytes(32)
         envelope = EnvelopeId(envelope_id or secrets.token_bytes(16))
@@ -268,15 +320,14 @@ class Shop:
             self.lane,
             self.seq if seq is None else seq,
             grant,
+            entry,
+            pass_hash(held),
+            None,
             bytes(64),
         )
         private = draft.private_hash(self.relay_id, box.id, envelope, text, 24)
         fields = draft.signed_fields(self.relay_id, private)
-        values = {name: getattr(draft, name) for name in draft.__struct_fields__}
-        charge = Charge(**(values | {"signature": self.lane_key.sign(charge_message(*fields))}))
-
-        submission = Submission(box.id, envelope, text, 24, None, packed(charge))
-        return Signed(submission, charge, charge_hash(*fields), secret)
+        return Draft(Submission(box.id, envelope, text, 24), draft, fields, secret)
 
 
 def receipt_of(result: Result | None) -> Receipt:

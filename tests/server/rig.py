@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from kurir_billing.charge import Line
 from kurir_billing.grant import Grant
@@ -17,6 +17,7 @@ from kurir_server.hub import Hub
 from kurir_server.keys import RelayKeys
 from kurir_server.ledger import Ledger
 from kurir_server.meter import Meter
+from kurir_server.pace import Deed
 from kurir_server.registry import Registry
 from kurir_server.relay import Batch, Relay
 from kurir_server.rows import Moment, Rows
@@ -26,12 +27,14 @@ from kurir_server.work import Failed, Output
 from kurir_wire.beacons import Beacon
 from kurir_wire.entries import Ack, Delivery, Result, Submission
 from kurir_wire.frames import Push, Register, Request, decode_push, encode
-from kurir_wire.ids import MINUTE
+from kurir_wire.ids import DAY, MINUTE, BusinessId
 from tests.server.helpers import Box, Shop, Signed
 
 T = TypeVar("T")
 START = 1_800_000_000
 """A Friday in 2027, on a whole minute."""
+NETWORK = b"net"
+"""The name of the network that everybody comes from."""
 
 
 @dataclass
@@ -79,23 +82,37 @@ class Rig:
         self.make(box)
         return box
 
-    def shop(self, tier: str | None = "platform", tariff: str = "reply-2018") -> Shop:
+    def shop(
+        self, tier: str | None = "platform", tariff: str = "reply-2018", starts: int | None = None
+    ) -> Shop:
         shop = Shop(self.keys.relay_id, self.now)
         request = Register(1, shop.card(), shop.address.new(self.nonce))
         done = self.run(lambda rows: self.registry.register(rows, self.moment, self.nonce, request))
         assert done is None, done
         if tier is not None:
-            self.approve(shop, tier, tariff)
+            self.approve(shop, tier, tariff, starts)
         return shop
 
-    def approve(self, shop: Shop, tier: str, tariff: str = "reply-2018") -> None:
-        number = admin.TIERS[tier]
-        badge = self.keys.badge(shop.id, number, "PT Metro Bus", self.now + 86_400)
-        self.run(
-            lambda rows: rows.put_badge(
-                shop.id, number, tariff, "PT Metro Bus", badge.not_after, badge.signature
+    def approve(
+        self, shop: Shop, tier: str, tariff: str = "reply-2018", starts: int | None = None
+    ) -> None:
+        self.approve_id(shop.id, tier, tariff, starts)
+
+    def approve_id(
+        self, business_id: BusinessId, tier: str, tariff: str, starts: int | None = None
+    ) -> None:
+        def work(rows: Rows) -> None:
+            before = rows.business(business_id)
+            assert before is not None
+            number, name = admin.TIERS[tier], "PT Metro Bus"
+            done = admin.approval(self.keys, before, number, tariff, starts, name, self.now)
+            badge = self.keys.badge(business_id, number, name, self.now + DAY)
+            rows.approve(
+                business_id,
+                replace(done, badge_not_after=badge.not_after, badge_signature=badge.signature),
             )
-        )
+
+        self.run(work)
 
     def customer(self, shop: Shop, market: str = "ID") -> tuple[Box, bytes]:
         """A mailbox into which a business pays, opened once as a client does."""
@@ -106,12 +123,21 @@ class Rig:
         return box, opening
 
     def submit(self, *submissions: Submission) -> list[Result | None]:
-        return self.run(lambda rows: self.relay.submit(rows, self.moment, submissions)).results
+        return self.run(
+            lambda rows: self.relay.submit(rows, self.moment, submissions, NETWORK)
+        ).results
 
     def charge(
-        self, shop: Shop, box: Box, opening: bytes, line: Line, grant: Grant | None = None
+        self,
+        shop: Shop,
+        box: Box,
+        opening: bytes,
+        line: Line,
+        grant: Grant | None = None,
+        **evidence: Any,
     ) -> Signed:
-        return shop.sign(box, opening, line, self.beacon, grant)
+        """:param evidence: see :meth:`Shop.draft`"""
+        return shop.sign(box, opening, line, self.beacon, grant, **evidence)
 
     def row(self, box: Box) -> int:
         mailbox = self.run(lambda rows: rows.mailbox(box.id))
@@ -134,6 +160,12 @@ class Rig:
         (result,) = self.run(lambda rows: self.relay.ack(rows, self.moment, [(row, ack)]))
         return result
 
+    def use_up(self, deed: Deed, count: int, network: bytes = NETWORK) -> None:
+        """As if somebody else of a network had done so much of something."""
+        bucket = self.hub.networks.bucket(deed, network, self.moment)
+        assert bucket is not None
+        assert bucket.take(self.tick, count) is None
+
     def tidy(self) -> list[int]:
         """A whole round of housekeeping; the mailboxes that went."""
         step, gone = Step(), []
@@ -148,9 +180,14 @@ class Rig:
         found = self.store.connection.execute(f"SELECT count(*) FROM {table}").fetchone()
         return int(found[0])
 
-    def connection(self, network: bytes = b"net") -> Talk:
+    def connection(self, network: bytes = NETWORK, nonce: bytes | None = None) -> Talk:
+        """:param nonce: of this connection; all have the same one unless a test says otherwise"""
         services = Services(self.keys, self.relay, self.registry, self.ledger, self.hub)
-        return Talk(self, Connection(services, self.nonce, network))
+        return Talk(self, Connection(services, nonce or self.nonce, network))
+
+    def dump(self) -> list[str]:
+        """All that the database says."""
+        return list(self.store.connection.iterdump())
 
 
 class Talk:

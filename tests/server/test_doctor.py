@@ -21,6 +21,7 @@ from kurir_server import doctor as doctor_module
 from kurir_server import keyfiles
 from kurir_server.config import Config
 from kurir_server.doctor import Finding, State, examine
+from kurir_server.rows import Approval
 from kurir_wire.entries import Ack
 from kurir_wire.frames import PutPreKeys
 from kurir_wire.ids import DAY, MINUTE
@@ -63,13 +64,18 @@ def lived(rig: Rig) -> tuple[Shop, Box]:
         # For a year, as the operator grants it.
         badge = rig.keys.badge(shop.id, 2, "PT Metro Bus", rig.now + 365 * DAY)
         rig.run(
-            lambda rows: rows.put_badge(
+            lambda rows: rows.approve(
                 shop.id,  # noqa: B023
-                2,
-                "reply-2018",
-                "PT Metro Bus",
-                badge.not_after,  # noqa: B023
-                badge.signature,  # noqa: B023
+                Approval(
+                    2,
+                    "reply-2018",
+                    None,
+                    "PT Metro Bus",
+                    badge.not_after,  # noqa: B023
+                    badge.signature,  # noqa: B023
+                    rig.now,
+                    bytes(64),
+                ),
             )
         )
     return shops[0], box

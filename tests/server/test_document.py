@@ -15,6 +15,7 @@ from kurir_wire.frames import Push, Request
 from tests.server.helpers import ROOT
 
 TEXT = (ROOT / "docs" / "protocol.md").read_text("utf-8")
+LIMITS_TEXT = (ROOT / "docs" / "limits.md").read_text("utf-8")
 UNTABLED = {"PROTOCOL_VERSION", "SUBPROTOCOL"}
 
 
@@ -30,8 +31,8 @@ def constants() -> dict[str, Any]:
 def spellings(value: Any) -> set[str]:
     """How a value may stand in the table."""
     if isinstance(value, Rate):
-        per = "1/6" if value.per_second == 1 / 6 else f"{value.per_second:,g}"
-        return {f"{per}, {value.burst:,}"}
+        several = {f"{value.per_second:,g}", f"{value.per_second:,.0f}"}
+        return {f"{per}, {value.burst:,}" for per in (*several, f"1/{1 / value.per_second:g}")}
     if isinstance(value, tuple):
         return {", ".join(f"{item:,}" for item in value)}
     whole_days = {f"{value // 86_400:,} d"} if value % 86_400 == 0 else set()
@@ -61,6 +62,21 @@ def test_every_limit_is_in_the_document_with_its_value(name: str) -> None:
 
 def test_the_table_names_nothing_else() -> None:
     assert set(cells()) == set(constants())
+
+
+def test_every_bound_has_a_test_that_exists() -> None:
+    """docs/limits.md: each row of its tables names a limit, and tests that there are."""
+    written = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    rows = [line for line in LIMITS_TEXT.splitlines() if line.startswith("| ")]
+    for row in rows:
+        cells_of_row = row.strip("| ").split(" | ")
+        if cells_of_row[0] == "what":
+            continue
+        assert re.search(r"`test_\w+`", cells_of_row[-1]), row
+    for name in re.findall(r"`(test_\w+)`", LIMITS_TEXT):
+        assert f"def {name}(" in written, name
+    named = set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", LIMITS_TEXT))
+    assert named <= set(constants())
 
 
 def test_every_code_and_frame_is_in_the_document() -> None:

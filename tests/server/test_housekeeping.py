@@ -9,7 +9,11 @@ import pytest
 from kurir_server import admin, housekeeping
 from kurir_server.errors import ConfigError
 from kurir_server.housekeeping import Step, tidy
-from kurir_server.limits import ACCEPTED_SECOND_KEPT, MAX_UNSETTLED, SETTLE_DAYS
+from kurir_server.limits import (
+    ACCEPTED_SECOND_KEPT,
+    MAX_UNSETTLED,
+    SETTLE_DAYS,
+)
 from kurir_server.rows import Swept
 from kurir_wire import codes
 from kurir_wire.entries import Submission
@@ -186,7 +190,7 @@ def test_businesses_that_nobody_approved_go_with_all_that_is_theirs(rig: Rig) ->
         prekeys(rig, shop)
         rig.connection().send(Open(1, [shop.address.opening(rig.nonce)]))
     address = rig.row(new.address)
-    rig.run(lambda rows: rows.put_badge(customer_of.id, 0, "reply-2018", None, None, None))
+    rig.run(lambda rows: rows.revoke(customer_of.id))
     rig.now = new.issued + 30 * DAY - 1
     waiting = Submission(new.address.id, bytes(16), body(4_096), 24)
     assert rig.submit(waiting) == [None]

@@ -139,8 +139,22 @@ async def test_a_relay_from_before_the_ledger(tmp_path: Path) -> None:
     relay = RelayProcess(tmp_path).init()
     (keyfiles.default_folder(relay.db) / keyfiles.CHECKPOINT).unlink()
     with database(relay) as connection:
-        for table in ("pending", "tiles", "checkpoints"):
+        for table in (
+            "pending",
+            "tiles",
+            "checkpoints",
+            "marks",
+            "starts",
+            "tickets",
+            "reports",
+            "adjustments",
+        ):
             connection.execute(f"DROP TABLE {table}")
+        connection.execute("ALTER TABLE mailboxes DROP COLUMN refused")
+        for column in ("starts", "terms_issued", "terms_signature"):
+            connection.execute(f"ALTER TABLE businesses DROP COLUMN {column}")
+        for table in ("envelopes", "charges"):
+            connection.execute(f"ALTER TABLE {table} DROP COLUMN sum")
         connection.execute("UPDATE meta SET value = '1' WHERE key = 'schema_version'")
     refused = relay.run("serve", "--listen", "127.0.0.1:0")
     assert refused.returncode == 3

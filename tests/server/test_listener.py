@@ -3,68 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed
 
-from kurir_server import listener as listener_module
 from kurir_server.config import Config
 from kurir_server.errors import ConfigError
-from kurir_server.listener import Listener, Peer, network_name
-from kurir_wire.limits import SUBPROTOCOL
-
-
-class Echo:
-    """A session that sends back what comes, and breaks at a word."""
-
-    def __init__(self, peer: Peer) -> None:
-        self.peer = peer
-        self.closed = asyncio.Event()
-
-    async def on_frame(self, data: bytes | str) -> None:
-        if data == b"break":
-            raise KeyError("canary-word")
-        self.peer.emit([data.encode() if isinstance(data, str) else data])
-
-    def on_close(self) -> None:
-        self.closed.set()
-
-
-class Bench:
-    def __init__(self, *, behind_proxy: bool = False) -> None:
-        self.sessions: list[Echo] = []
-        self.errors: list[BaseException] = []
-        self.full: list[int] = []
-        self.listener = Listener(
-            self.connect, self.errors.append, self.full.append, bytes(32), behind_proxy
-        )
-        self.port = 0
-
-    async def connect(self, peer: Peer) -> Echo:
-        self.sessions.append(Echo(peer))
-        return self.sessions[-1]
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        _, self.port = await self.listener.start("127.0.0.1", 0, None)
-        try:
-            yield
-        finally:
-            await self.listener.stop()
-
-    @asynccontextmanager
-    async def client(self, **headers: str) -> AsyncIterator[ClientConnection]:
-        async with connect(
-            f"ws://127.0.0.1:{self.port}/",
-            subprotocols=[SUBPROTOCOL],  # type: ignore[list-item]
-            proxy=None,
-            additional_headers={name.replace("_", "-"): value for name, value in headers.items()},
-        ) as socket:
-            yield socket
+from kurir_server.listener import network_name
+from tests.server.sockets import Bench
 
 
 async def test_a_fault_of_ours_ends_one_connection_and_says_so() -> None:
@@ -82,21 +29,6 @@ async def test_a_fault_of_ours_ends_one_connection_and_says_so() -> None:
         await good.send(b"two")
         assert await good.recv() == b"two"
     assert [type(error) for error in bench.errors] == [KeyError]
-
-
-async def test_one_connection_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener_module, "MAX_CONNECTIONS", 2)
-    bench = Bench()
-    async with bench.running(), bench.client() as one:
-        await one.send(b"1")
-        await one.recv()
-        with pytest.raises(InvalidStatus) as refused:
-            async with bench.client(), bench.client():
-                pass
-        assert refused.value.response.status_code == 503
-        await one.send(b"2")
-        assert await one.recv() == b"2"
-    assert len(bench.full) == 1
 
 
 @pytest.mark.parametrize("behind_proxy", [True, False])

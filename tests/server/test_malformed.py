@@ -59,8 +59,7 @@ class World:
 
     def give(self, data: bytes | str) -> list[Push]:
         """One message to a connection that has opened and proved; faults are not hidden."""
-        self.rig.hub.create_rate.prune(float("inf"))
-        self.rig.hub.directory_rate.prune(float("inf"))
+        self.rig.hub.networks.prune(float("inf"))
         talk = proved(self.rig, self.shop)
         talk.send(Open(1, [self.box.opening(self.rig.nonce)]))
         talk.connection.receive(data, self.rig.moment)

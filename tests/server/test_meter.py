@@ -7,12 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from kurir_billing.charge import Charge, Lane, Line, lane_message, packed
-from kurir_billing.kinds import Category, Class, RefusalCode
+from kurir_billing.charge import Charge, Line, packed
+from kurir_billing.grant import grant_message
+from kurir_billing.kinds import Category, Class, GrantKind, RefusalCode
+from kurir_billing.lane import Lane, lane_message
 from kurir_wire import codes
 from kurir_wire.entries import Result, Submission
 from kurir_wire.gates import OPEN_GATE
-from kurir_wire.ids import DAY, HOUR, MINUTE, NO_HASH
+from kurir_wire.ids import DAY, HOUR, MINUTE, RelayId
 from tests.server.helpers import CARD_HASH, Box, Key, Shop, Signed, receipt_of, refusal_of
 from tests.server.rig import START, Rig
 
@@ -47,10 +49,10 @@ def test_free_inside_the_window_and_charged_exactly_from_its_end(rig: Rig) -> No
     signed = rig.charge(shop, box, opening, free, grant)
     receipt = receipt_of(rig.submit(signed.submission)[0])
     receipt.verify(rig.keys.cert.receipt_pk)
-    assert (receipt.charge, receipt.accepted_at, receipt.pass_hash) == (
+    assert (receipt.charge, receipt.accepted_at, receipt.earned) == (
         signed.hash,
         rig.now,
-        NO_HASH,
+        None,
     )
     wrong = rig.charge(shop, box, opening, late, grant)
     (result,) = rig.submit(wrong.submission)
@@ -200,6 +202,20 @@ def test_grants_are_of_this_mailbox_and_business_and_on_real_beacons(rig: Rig) -
     (result,) = rig.submit(moved.submission)
     assert result is not None
     assert result.code == codes.NO_MAILBOX
+
+
+def test_a_grant_for_another_relay(rig: Rig) -> None:
+    """The same keys, business and beacon elsewhere: nothing of it counts here."""
+    shop = rig.shop()
+    box, opening = rig.customer(shop)
+    message = grant_message(
+        RelayId(bytes(32)), shop.id, box.id, GrantKind.SERVICE, rig.beacon.minute, rig.beacon.nonce
+    )
+    here = box.grant(shop.id, rig.beacon)
+    moved = msgspec.structs.replace(here, signature=box.key.sign(message))
+    free = shop.line(is_open=True)
+    signed = rig.charge(shop, box, opening, free, moved)
+    assert refused(rig, signed, RefusalCode.BAD_PARAMETER) is None
 
 
 def test_under_the_flat_fee_nothing_is_shown_and_nothing_is_due(rig: Rig) -> None:

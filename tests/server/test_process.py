@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import ipaddress
 import json
 import resource
 import secrets
@@ -19,10 +20,10 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
 
-from kurir_billing.charge import open_receipt
+from kurir_billing.answers import open_receipt
 from kurir_billing.kinds import RefusalCode
 from kurir_billing.ratecard import bundled, canonical, open_rate_card, rate_card_hash
-from kurir_server.limits import MAX_UNACKED
+from kurir_server.limits import CARD_RATE, MAX_UNACKED
 from kurir_server.log import COMMON, FIELDS, Event
 from kurir_wire import codes
 from kurir_wire.entries import Ack, Submission
@@ -41,7 +42,6 @@ from kurir_wire.frames import (
 )
 from kurir_wire.ids import DAY, HOUR
 from kurir_wire.limits import MAX_FRAME, SUBPROTOCOL
-from tests.server.certificates import tls_files
 from tests.server.helpers import (
     Box,
     Client,
@@ -55,6 +55,7 @@ from tests.server.helpers import (
     running,
     until,
 )
+from tests.server.tls import certificate
 
 
 @contextlib.asynccontextmanager
@@ -267,7 +268,7 @@ async def test_a_client_that_vanishes(relay: RelayProcess) -> None:
 
 
 async def test_tls(tmp_path: Path) -> None:
-    pem, secret = tls_files(tmp_path)
+    pem, secret = certificate(tmp_path)
     with running(tmp_path, "--tls-cert", str(pem), "--tls-key", str(secret)) as relay:
         assert logged(relay)[-1]["tls"] is True
         trusting = ssl.create_default_context(cafile=str(pem))
@@ -354,32 +355,40 @@ async def test_kill_9_and_the_same_bytes_again(relay: RelayProcess) -> None:
         assert [d.envelope_id for d in await client.take(8)] == billed[:8]
 
 
-async def test_a_disk_that_is_full(relay: RelayProcess) -> None:
+async def test_a_disk_that_is_full(tmp_path: Path) -> None:
     """Nothing is acknowledged, the relay stays up, and goes on when there is room again."""
-    async with relay.client() as client, relay.client() as reader:
-        box, other = await mailbox(client), await mailbox(client)
-        assert await reader.open(box, other) == ["ok", "ok"]
-        entries = [box.write(65_536) for _ in range(10)]
-        room = resource.prlimit(relay.pid, resource.RLIMIT_FSIZE)
-        resource.prlimit(relay.pid, resource.RLIMIT_FSIZE, (128 * 1_024, room[1]))
-        for _ in range(3):
-            results = await client.submit(*entries)
-            assert {r.code if r else "ok" for r in results} == {codes.UNAVAILABLE}
-            assert results[0] is not None
-            assert results[0].retry_after == 5
-        async with relay.client() as late:
-            late.welcome.beacon.verify(late.welcome.cert.beacon_pk, late.relay_id)
-        await reader.nothing(0.1)
-        resource.prlimit(relay.pid, resource.RLIMIT_FSIZE, room)
-        assert await client.submit(*entries) == [None] * 10
-        assert [d.envelope_id for d in await reader.take(10)] == [e.envelope_id for e in entries]
-        assert await client.submit(other.write()) == [None]
-        await reader.take(1)
-    assert relay.stop() == 0
-    said = events(relay)
-    assert said.count("disk-failed") == said.count("disk-recovered") == 1
-    (failed,) = [line for line in logged(relay) if line["event"] == "disk-failed"]
-    assert failed["error"].startswith("SQLITE_")
+    clock = tmp_path / "clock"
+    clock.write_text("0")
+    with running(tmp_path, "--demo-clock", str(clock)) as relay:
+        async with relay.client() as client, relay.client() as reader:
+            box, other = await mailbox(client), await mailbox(client)
+            assert await reader.open(box, other) == ["ok", "ok"]
+            entries = [box.write(65_536) for _ in range(10)]
+            room = resource.prlimit(relay.pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(relay.pid, resource.RLIMIT_FSIZE, (128 * 1_024, room[1]))
+            for _ in range(3):
+                results = await client.submit(*entries)
+                assert {r.code if r else "ok" for r in results} == {codes.UNAVAILABLE}
+                assert results[0] is not None
+                assert results[0].retry_after == 5
+                # What needs no room works, and does not mean that there is some again.
+                async with relay.client() as late:
+                    late.welcome.beacon.verify(late.welcome.cert.beacon_pk, late.relay_id)
+                    assert await late.open(other) == ["ok"]
+                assert await reader.open(other) == ["ok"]
+            await reader.nothing(0.1)
+            resource.prlimit(relay.pid, resource.RLIMIT_FSIZE, room)
+            assert await client.submit(*entries) == [None] * 10
+            taken = await reader.take(10)
+            assert [d.envelope_id for d in taken] == [e.envelope_id for e in entries]
+            clock.write_text("60")
+            assert await client.submit(other.write()) == [None]
+            await reader.take(1)
+        assert relay.stop() == 0
+        said = [event for event in events(relay) if event.startswith("disk")]
+        assert said == ["disk-failed", "disk-recovered"], "each once"
+        (failed,) = [line for line in logged(relay) if line["event"] == "disk-failed"]
+        assert failed["error"].startswith("SQLITE_")
 
 
 async def test_what_was_acknowledged_is_gone_from_all_files(tmp_path: Path) -> None:
@@ -500,7 +509,7 @@ async def test_commands_while_the_relay_runs(relay: RelayProcess, tmp_path: Path
             ("business", "approve", name, "--tier", "small", "--legal-name", "a\nb"),
             (
                 *("business", "approve", name, "--tier", "platform", "--legal-name", "x"),
-                *("--tariff", "message-2025"),
+                *("--tariff", "message-2024"),
             ),
             ("business", "approve", "00" * 32, "--tier", "small", "--legal-name", "x"),
             ("business", "approve", "nonsense", "--tier", "small", "--legal-name", "x"),
@@ -588,6 +597,33 @@ async def test_the_log_holds_declared_events_and_nobodys_name(tmp_path: Path) ->
             for spelling in (value.hex(), base64.urlsafe_b64encode(value).decode()[:12]):
                 assert spelling not in text
         assert "Metro" not in text
+
+
+async def test_network_addresses_are_nowhere_on_disk(tmp_path: Path) -> None:
+    """Whatever a client does: served, refused for its rate, malformed, turned away."""
+    ours = ("192.0.2.77", "2001:db8:7:7::77")
+    with running(tmp_path, "--behind-proxy") as relay:
+        for address in ours:
+            header = {"X-Forwarded-For": address}
+            async with raw(relay.address, additional_headers=header) as socket:
+                client = Client(socket)
+                welcome = await client.read()
+                assert isinstance(welcome, Welcome)
+                client.welcome = welcome
+                box = await mailbox(client)
+                await client.submit(box.write())
+                for _ in range(CARD_RATE.burst):
+                    assert (await client.error(GetCard(7, box.id, bytes(32)))).code == "no-mailbox"
+                assert (await client.error(GetCard(7, box.id, bytes(32)))).code == "rate"
+                await socket.send(b"\xc1")
+                await client.read()
+            with pytest.raises(InvalidHandshake):
+                await connect(f"ws://{relay.address}/", additional_headers=header, proxy=None)
+        assert relay.stop() == 0
+    six = ipaddress.ip_address(ours[1]).packed
+    for path in tmp_path.rglob("*"):
+        for spelling in (*(address.encode() for address in ours), six, six[:8]):
+            assert not path.is_file() or spelling not in path.read_bytes(), path
 
 
 HOOK = """

@@ -16,7 +16,6 @@ from kurir_client.bot import RENEW_EVERY
 from kurir_client.business import PREKEY_STOCK
 from kurir_server import connection as connection_module
 from kurir_server import registry as registry_module
-from kurir_server.connection import Connection
 from kurir_server.limits import (
     CREATE_RATE,
     DIRECTORY_NETWORK_RATE,
@@ -24,7 +23,7 @@ from kurir_server.limits import (
     MAX_BAD_FRAMES,
     ONE_TIME_RATE,
 )
-from kurir_server.services import Services
+from kurir_server.pace import Deed
 from kurir_server.work import RETRY_SECONDS
 from kurir_wire import codes, frames
 from kurir_wire.codec import pack
@@ -37,6 +36,7 @@ from kurir_wire.frames import (
     Create,
     Delete,
     Error,
+    GetAdjustments,
     GetBeacon,
     GetBusiness,
     GetCard,
@@ -46,6 +46,7 @@ from kurir_wire.frames import (
     GetInvoice,
     GetRateCard,
     GetSettlements,
+    GetTerms,
     InvoiceIs,
     Open,
     Prove,
@@ -56,15 +57,17 @@ from kurir_wire.frames import (
     Register,
     Request,
     Results,
+    SendReport,
+    SetRefused,
     SettlementsAre,
     Submit,
 )
 from kurir_wire.gates import token_gate
 from kurir_wire.ids import DAY, HOUR, MINUTE, NO_HASH, RelayId
-from kurir_wire.limits import MAX_PREKEYS
+from kurir_wire.limits import MAX_PREKEYS, REPORT_SIZES
 from kurir_wire.prekeys import PREKEY_LAST_RESORT
 from kurir_wire.proofs import create_message, prove_message
-from tests.server.helpers import CARD_HASH, Box, Key, Shop, receipt_of
+from tests.server.helpers import CARD_HASH, Box, Key, Shop, body, receipt_of
 from tests.server.rig import START, Rig, Talk
 
 OTHER_NONCE = bytes(reversed(range(32)))
@@ -124,6 +127,10 @@ def one_of_each(rig: Rig, box: Box, shop: Shop) -> dict[type[object], Request]:
         GetCheckpoint(7),
         GetInclusion(7, 1, rig.now // DAY - 1, [bytes(32)]),
         GetConsistency(7, 1, 1),
+        GetTerms(7),
+        SetRefused(7, box.id, 0),
+        SendReport(7, body(REPORT_SIZES[0])),
+        GetAdjustments(7, 202701, NO_HASH),
     ]
     return {type(request): request for request in found}
 
@@ -147,7 +154,15 @@ def test_a_fresh_connection_may_do_nothing_for_others(rig: Rig) -> None:
     refused = {
         kind for kind, one in requests.items() if code_of_any(rig, one) == codes.NOT_AUTHORISED
     }
-    assert refused == {Delete, Acks, PutCard, PutPreKeys, GetSettlements, GetInvoice, GetInclusion}
+    of_readers = {Delete, Acks, PutCard, SetRefused}
+    assert refused == of_readers | {
+        PutPreKeys,
+        GetSettlements,
+        GetInvoice,
+        GetInclusion,
+        GetTerms,
+        GetAdjustments,
+    }
 
 
 def code_of_any(rig: Rig, request: Request) -> str:
@@ -171,9 +186,8 @@ def test_a_proof_of_another_connection_opens_nothing(rig: Rig) -> None:
         assert code_of(talk.send(Delete(2, [box.id]))) == codes.NOT_AUTHORISED
         assert code_of(talk.send(GetInvoice(3, 202701))) == codes.NOT_AUTHORISED
     # The same connection state with that nonce takes them.
-    services = Services(rig.keys, rig.relay, rig.registry, rig.ledger, rig.hub)
     for request in stale:
-        talk = Talk(rig, Connection(services, OTHER_NONCE, b"net"))
+        talk = rig.connection(nonce=OTHER_NONCE)
         assert code_of(talk.send(request)) == "ok", request
 
 
@@ -581,11 +595,11 @@ def test_a_wrong_entry_refuses_its_whole_frame(rig: Rig) -> None:
 
 
 def test_registering_counts_as_making(rig: Rig) -> None:
-    rig.hub.create_rate.take(b"net", rig.tick, CREATE_RATE.burst)
+    rig.use_up(Deed.CREATE, CREATE_RATE.burst)
     shop = Shop(rig.keys.relay_id, rig.now)
     request = Register(1, shop.card(), shop.address.new(rig.nonce))
     slow = result_of(rig.connection().send(request))
-    assert slow == Result(codes.RATE, "too fast; retry later", 2, 0)
+    assert slow == Result(codes.RATE, "too fast; retry later", 87, 0)
 
 
 def test_a_signature_for_one_gate_makes_no_other(rig: Rig) -> None:

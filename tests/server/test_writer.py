@@ -18,8 +18,9 @@ from kurir_server import writer as writer_module
 from kurir_server.app import App
 from kurir_server.clock import Clock
 from kurir_server.errors import StorageError
-from kurir_server.listener import Peer
+from kurir_server.limits import RECOVERED_SECONDS
 from kurir_server.log import Log
+from kurir_server.peer import Peer
 from kurir_server.rows import Moment, Rows
 from kurir_server.store import AsyncStore, Store, open_async
 from kurir_server.work import Failed, Job
@@ -69,7 +70,9 @@ class Bench:
         self.text = io.StringIO()
         self.log = Log(self.text)
         self.clock = Clock(self.log)
+        self.tick = 0.0
         monkeypatch.setattr("kurir_server.clock.time.time", lambda: float(self.now))
+        monkeypatch.setattr("kurir_server.clock.time.monotonic", lambda: self.tick)
         self.wrapper, self.store = wrapper, store
         self.flushed = 0
         self.writer = Writer(wrapper, self.clock, self.log, 0, self._flush)
@@ -155,10 +158,16 @@ async def test_nothing_is_told_while_the_commit_hangs(bench: Bench) -> None:
     assert told == [1]
 
 
-async def test_a_commit_that_fails_takes_all_with_it_and_the_next_works(bench: Bench) -> None:
-    def full() -> None:
-        raise StorageError("SQLITE_FULL")
+def full() -> None:
+    raise StorageError("SQLITE_FULL")
 
+
+def look(rows: Rows, moment: Moment) -> None:
+    """Writes nothing."""
+    rows.mailbox(ID)
+
+
+async def test_a_commit_that_fails_takes_all_with_it_and_the_next_works(bench: Bench) -> None:
     bench.store.before_commit = full
     assert await results_of(bench, add(1), add(2)) == [Failed(), Failed()]
     assert bench.writer.is_failing
@@ -168,16 +177,60 @@ async def test_a_commit_that_fails_takes_all_with_it_and_the_next_works(bench: B
     assert await results_of(bench, add(1), add(2)) == [1, 2]
     assert not bench.writer.is_failing
     assert bench.count() == 2
-    assert bench.events == ["disk-failed", "disk-recovered"], "said once, however often it failed"
+    assert bench.events == ["disk-failed"]
 
 
-async def test_a_statement_that_fails_takes_its_batch_with_it(bench: Bench) -> None:
+async def test_the_log_says_once_that_the_disk_failed_and_once_that_it_works(bench: Bench) -> None:
+    await results_of(bench, add(1))
+    for number in range(2, 6):
+        bench.store.before_commit = full
+        await results_of(bench, add(99))
+        bench.store.before_commit = None
+        bench.tick += RECOVERED_SECONDS - 1
+        await results_of(bench, look)  # a commit of nothing works on any disk
+        assert bench.writer.is_failing
+        await results_of(bench, add(number))  # there was room for something small
+        assert not bench.writer.is_failing
+    bench.tick += 1
+    await results_of(bench, look)
+    assert bench.events == ["disk-failed"]
+    await results_of(bench, add(6))
+    await results_of(bench, add(7))
+    assert bench.events == ["disk-failed", "disk-recovered"]
+    bench.store.before_commit = full
+    await results_of(bench, add(8))
+    assert bench.events == ["disk-failed", "disk-recovered", "disk-failed"]
+
+
+async def test_what_rules_keep_in_memory_is_undone_with_the_rest(bench: Bench) -> None:
+    undone: list[str] = []
+
+    def counting(name: str) -> Callable[[Rows, Moment], None]:
+        def run(rows: Rows, moment: Moment) -> None:
+            rows.if_undone(lambda: undone.append(name))
+
+        return run
+
+    await results_of(bench, counting("kept"))
+    bench.store.before_commit = full
+    await results_of(bench, counting("first"), counting("second"))
+    assert undone == ["second", "first"]
+    bench.store.before_commit = None
+    await results_of(bench, counting("kept"))
+    assert undone == ["second", "first"]
+
+
+async def test_what_is_damaged_harms_only_who_asks_for_it(bench: Bench) -> None:
     def broken(rows: Rows, moment: Moment) -> None:
         add(7)(rows, moment)
         add(7)(rows, moment)
 
-    assert await results_of(bench, add(1), broken, add(2)) == [Failed()] * 3
-    assert bench.count() == 0
+    assert await results_of(bench, add(1), broken, add(2)) == [1, Failed(), 2]
+    assert await results_of(bench, broken) == [Failed()]
+    assert bench.count() == 2
+    assert not bench.writer.is_failing
+    (said,) = [json.loads(line) for line in bench.text.getvalue().splitlines()]
+    assert (said["event"], said["error"]) == ("data-damaged", "SQLITE_CONSTRAINT_UNIQUE")
 
 
 async def test_a_fault_of_ours_harms_only_its_own_request(bench: Bench) -> None:
@@ -301,9 +354,6 @@ async def test_ok_means_on_disk_for_every_request_that_writes(
     other = await reading.next()
     assert isinstance(other, Welcome)
     assert other.nonce != welcome.nonce
-
-    def full() -> None:
-        raise StorageError("SQLITE_FULL")
 
     async def twice(request: Request) -> None:
         opened[0].before_commit = full

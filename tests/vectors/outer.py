@@ -3,6 +3,7 @@ vault. README.md describes the fields."""
 
 from __future__ import annotations
 
+from kurir_billing.report import frank_tag, place_hash
 from kurir_crypto import padding, restart, safety, sealing, settlement, vault
 from kurir_crypto.invite import InviteSecret
 from kurir_crypto.keys import IdentityKeyPair, OwnEcPreKey, OwnKemPreKey
@@ -113,16 +114,16 @@ def settle(given: Json) -> Json:
 
 @step
 def frank(given: Json) -> Json:
-    tag = settlement.frank_tag(
+    place = place_hash(MailboxId(x(given["mailbox_id"])), EnvelopeId(x(given["envelope_id"])))
+    tag = frank_tag(
         x(given["kf"]),
         RelayId(x(given["relay_id"])),
         BusinessId(x(given["business_id"])),
-        MailboxId(x(given["mailbox_id"])),
-        EnvelopeId(x(given["envelope_id"])),
+        place,
         given["category"],
         x(given["content"]),
     )
-    return {"tag": tag.hex()}
+    return {"place": place.hex(), "tag": tag.hex()}
 
 
 @step

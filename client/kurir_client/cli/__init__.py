@@ -14,7 +14,7 @@ import sys
 import click
 
 from kurir_billing.errors import BillingError, InvoiceError
-from kurir_client.cli import businesses, people
+from kurir_client.cli import businesses, people, reports, sending
 from kurir_client.cli.chat import chat
 from kurir_client.cli.output import Output
 from kurir_client.cli.session import Options
@@ -60,7 +60,14 @@ def cli(
     context.obj = Options(home, Output(as_json, ascii_only), ca_file)
 
 
-for command in (*people.COMMANDS, chat, *businesses.COMMANDS, demo_command):
+for command in (
+    *people.COMMANDS,
+    *sending.COMMANDS,
+    chat,
+    *reports.COMMANDS,
+    *businesses.COMMANDS,
+    demo_command,
+):
     cli.add_command(command)
 
 

@@ -1,33 +1,45 @@
-"""Commands for businesses: register, link, status, customers, send, invoice, ledger; and invoice
-verify."""
+"""Commands for businesses: register, link, status, customers, price, send, invoice, ledger; and
+invoice verify."""
 
 from __future__ import annotations
 
 import base64
 import re
+import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import click
 
-from kurir_billing.invoice import Invoice
+from kurir_billing.invoice import Invoice, show_day
 from kurir_billing.invoice_file import from_json, to_json
+from kurir_billing.kinds import Category, Class
+from kurir_billing.ratecard import RateCard
+from kurir_billing.tariffs import tariff_named
+from kurir_client import adjustments, terms
 from kurir_client import business as own
-from kurir_client.cli.output import clock_time, usd
-from kurir_client.cli.people import deliver_now
+from kurir_client.adjustments import Ruling
+from kurir_client.cli.output import Output, usd
+from kurir_client.cli.prices import category_option, described, facts_of
+from kurir_client.cli.sending import deliver_now
 from kurir_client.cli.session import Options, pass_options, run
-from kurir_client.errors import UsageError
+from kurir_client.display import harmless
+from kurir_client.errors import PeerError, UsageError
 from kurir_client.files import write_private
 from kurir_client.messenger import Messenger
+from kurir_client.offers import category_named, offer, refused
 from kurir_client.profile import Profile
-from kurir_client.schema import Kind
-from kurir_client.terms import offer, refused
+from kurir_client.schema import Contact, Kind
 from kurir_wire.cards import TIER_NAMES
+from kurir_wire.ids import Hash
+from kurir_wire.relaycert import RelayCert
 
 
 @click.group()
 def business() -> None:
-    """For businesses: register, link, customers, send, invoice, ledger."""
+    """For businesses: register, link, customers, price, send, invoice, ledger."""
 
 
 @business.command()
@@ -91,7 +103,26 @@ def business_status(options: Options) -> None:
             legal_name=shown.legal_name,
             tier=TIER_NAMES[shown.tier],
             link=str(shown.link),
+            **_terms_facts(profile),
         )
+        agreed = terms.known(profile.store)
+        if agreed is not None:
+            issued = time.strftime("%d %b %Y", time.gmtime(agreed.issued))
+            left = terms.starts_left(profile.store)
+            rest = "" if left is None else f"; {left:,} left"
+            options.out.hint(f"terms of {issued}: {terms.describe(agreed)}{rest}")
+
+
+def _terms_facts(profile: Profile) -> dict[str, object]:
+    agreed = terms.known(profile.store)
+    if agreed is None:
+        return {"tariff": None}
+    return {
+        "tariff": agreed.tariff,
+        "starts": agreed.starts,
+        "starts_left": terms.starts_left(profile.store),
+        "terms_issued": agreed.issued,
+    }
 
 
 async def _status(profile: Profile) -> own.Registered:
@@ -102,26 +133,56 @@ async def _status(profile: Profile) -> own.Registered:
 
 
 @business.command()
+@category_option
 @pass_options
-def customers(options: Options) -> None:
-    """List customers: until when an answer is free, and what it costs now."""
+def customers(options: Options, category: str | None) -> None:
+    """List customers: which windows are open, and what a message costs now."""
     with options.profile() as profile:
-        _need_rates(profile)
+        _need_prices(profile)
         found = [item for item in profile.store.contacts() if item.kind == Kind.CUSTOMER]
         for contact in found:
-            due = offer(profile.store, contact, profile.clock())
-            until = f"free until {clock_time(due.closes_at)}" if due.closes_at else "window shut"
+            due = offer(profile.store, contact, profile.clock(), category_named(category))
             options.out.line(
-                f"{contact.name}  (market {contact.market}; {until}; "
-                f"now {due.price_micro_usd} micro-USD)",
+                f"{contact.name}  (market {contact.market}; {described(due)})",
                 event="customer",
-                name=contact.name,
-                market=contact.market,
-                closes_at=due.closes_at,
-                micro_usd=due.price_micro_usd,
+                **facts_of(due, contact),
             )
         if not found:
             options.out.hint("no customer has written yet; spread: kurir business link")
+
+
+@business.command("price")
+@click.argument("name")
+@category_option
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@pass_options
+def business_price(options: Options, name: str, category: str | None, as_json: bool) -> None:
+    """Say what a message to the customer NAME would cost if it were sent now."""
+    out = replace(options.out, as_json=options.out.as_json or as_json)
+    with options.profile() as profile:
+        contact = _customer(Messenger(profile), name)
+        _need_prices(profile)
+        due = offer(profile.store, contact, profile.clock(), category_named(category))
+        out.line(f"{contact.name}: {described(due)}", event="price", **facts_of(due, contact))
+        if due.may_lower:
+            out.hint(f"the invoice may ask for less: {due.may_lower}")
+        if due.klass is Class.OUT_OF_WINDOW and due.starts_left is not None:
+            out.hint(f"{due.starts_left:,} more customers can be written to unasked for now")
+        if due.price_micro_usd is None:
+            out.hint(refused(due, contact.name).hint)
+        _hint_category(out, due.tariff, category)
+
+
+def _customer(messenger: Messenger, name: str) -> Contact:
+    contact = messenger.contact(name)
+    if contact.kind != Kind.CUSTOMER:
+        raise UsageError(f"{contact.name} is not a customer", "use: kurir send")
+    return contact
+
+
+def _hint_category(out: Output, tariff: str, category: str | None) -> None:
+    if category is not None and not tariff_named(tariff).asks_category:
+        out.hint(f"the tariff {tariff} has no categories; none is sent")
 
 
 @business.command("send")
@@ -132,28 +193,41 @@ def customers(options: Options) -> None:
     type=click.IntRange(min=0),
     default=0,
     metavar="MICRO_USD",
-    help="What you accept to pay; without it only free answers go.",
+    help="What you accept to pay; without it only what is free goes.",
 )
+@category_option
 @pass_options
-def business_send(options: Options, name: str, text: tuple[str, ...], max_price: int) -> None:
-    """Write to the customer NAME."""
+def business_send(
+    options: Options, name: str, text: tuple[str, ...], max_price: int, category: str | None
+) -> None:
+    """Write TEXT to the customer NAME; - reads it from standard input."""
+    words = " ".join(text)
     with options.profile() as profile:
         messenger = Messenger(profile)
-        contact = messenger.contact(name)
-        if contact.kind != Kind.CUSTOMER:
-            raise UsageError(f"{contact.name} is not a customer", "use: kurir send")
-        _need_rates(profile)
-        due = offer(profile.store, contact, profile.clock())
-        if due.price_micro_usd > max_price:
-            raise refused(due)
-        inner_id = messenger.queue_text(contact, " ".join(text), max_price)
-        deliver_now(options.out, messenger, contact, inner_id)
+        contact = _customer(messenger, name)
+        _need_prices(profile)
+        wanted = category_named(category)
+        due = offer(profile.store, contact, profile.clock(), wanted)
+        if due.price_micro_usd is None or due.price_micro_usd > max_price:
+            raise refused(due, contact.name)
+        _hint_category(options.out, due.tariff, category)
+        inner_id = messenger.queue_text(
+            contact, sys.stdin.read() if words == "-" else words, max_price, category=wanted
+        )
+        try:
+            deliver_now(options.out, messenger, contact, inner_id)
+        except PeerError as error:
+            # What came with the connection may have changed the price: newer terms, a newer card.
+            due = offer(profile.store, contact, profile.clock(), wanted)
+            if due.price_micro_usd is None or due.price_micro_usd > max_price:
+                raise refused(due, contact.name) from error
+            raise
 
 
-def _need_rates(profile: Profile) -> None:
-    """A price is only as good as the rate card; take one once if none is here yet."""
+def _need_prices(profile: Profile) -> None:
+    """A price is only as good as rate card and terms; ask once if one is not here yet."""
     own.own_id(profile)
-    if profile.store.get("rate_card") is None:
+    if profile.store.get("rate_card") is None or terms.known(profile.store) is None:
         run(_status(profile))
 
 
@@ -224,6 +298,60 @@ def business_ledger(options: Options) -> None:
         )
     if not agreeing:
         options.out.hint("none yet; kurir business invoice fetches one")
+
+
+@business.command("adjustments")
+@click.option("--month", required=True, metavar="YYYY-MM", help="When the operator decided.")
+@pass_options
+def business_adjustments(options: Options, month: str) -> None:
+    """Fetch the charges that the operator re-rated after a report, and verify each."""
+    out, number = options.out, _month(month)
+    with options.profile() as profile:
+        found, cert, cards = run(_adjustments(profile, number))
+        for ruling in found:
+            was = _category(ruling.leaf.line.category)
+            right = _category(ruling.adjust.category)
+            text = adjustments.text_of(ruling, profile)
+            shown = "(its report does not open)" if text is None else harmless(text)
+            delta = ruling.adjust.delta_micro_usd
+            out.line(
+                f"{show_day(ruling.adjust.day)}: {was} is {right}, {delta} micro-USD more: {shown}",
+                event="adjustment",
+                day=show_day(ruling.adjust.day),
+                settled=show_day(ruling.leaf.settled_day),
+                charge=ruling.leaf.charge_hash(profile.relay_id).hex(),
+                was=was,
+                category=right,
+                delta_micro_usd=delta,
+                said=text,
+            )
+        adjustments.verify(profile, cert, cards, found)
+        total = sum(ruling.adjust.delta_micro_usd for ruling in found)
+        out.line(
+            f"{month}: {len(found)} adjustments, {total} micro-USD = {usd(total)}; verified",
+            event="adjustments",
+            month=month,
+            count=len(found),
+            total_micro_usd=total,
+            verified=True,
+        )
+
+
+def _category(number: int) -> str:
+    try:
+        return Category(number).name.lower()
+    except ValueError:
+        return f"category {number}"
+
+
+async def _adjustments(
+    profile: Profile, month: int
+) -> tuple[tuple[Ruling, ...], RelayCert, dict[Hash, RateCard]]:
+    messenger = Messenger(profile)
+    async with messenger.online(reading=False) as link:
+        await own.keep_fresh(profile, link)
+        found = await adjustments.fetch(profile, link, month)
+        return found, link.cert, await adjustments.fetch_cards(link, found)
 
 
 def _remind(options: Options, profile: Profile) -> None:

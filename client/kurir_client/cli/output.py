@@ -75,8 +75,11 @@ class Output:
                 "text": message.text,
                 "at": message.at,
                 "status": message.status.value,
-                "label": label_of(message),
+                "category": category_of(message),
+                "price_micro_usd": message.price,
             }
+            if message.direction == "in" and message.category is not None:
+                facts["paid_by"] = name
             shown = {key: value for key, value in facts.items() if value is not None}
             click.echo(json.dumps(shown))
             return
@@ -86,10 +89,12 @@ class Output:
             case "note":
                 click.echo(self._plain(f"{when}  ! {text}"))
             case "out":
-                click.echo(self._plain(f"{when}  you: {text}  {self.glyph(message.status)}"))
+                cost = _cost_of(message)
+                click.echo(self._plain(f"{when}  you: {text}  {self.glyph(message.status)}{cost}"))
             case _:
-                paid = f"  [{label_of(message)}]" if message.category is not None else ""
-                paid = paid.replace("]", f" · paid by {name}]") if paid else ""
+                label = category_of(message)
+                word = "message" if label == "none" else label
+                paid = f"  [{word} · paid by {name}]" if label is not None else ""
                 click.echo(self._plain(f"{when}  {name}: {text}{paid}"))
 
     def glyph(self, status: Status) -> str:
@@ -114,15 +119,23 @@ def clock_time(at: int) -> str:
     return time.strftime("%H:%M" if same_day else "%d %b %H:%M", then)
 
 
-def label_of(message: Message) -> str | None:
-    """The category that a business declared, in a word."""
+def category_of(message: Message) -> str | None:
+    """The category that a business declared, in a word: ``none`` where its tariff has none."""
     if message.category is None:
         return None
     try:
-        category = Category(message.category)
+        return Category(message.category).name.lower()
     except ValueError:
         return f"category {message.category}"  # of a newer kurir
-    return "message" if category is Category.NONE else category.name.lower()
+
+
+def _cost_of(message: Message) -> str:
+    """What a business's own message was declared as and cost."""
+    label = category_of(message)
+    words = [] if label in (None, "none") else [str(label)]
+    if message.price:
+        words.append(f"{message.price} micro-USD")
+    return f"  [{', '.join(words)}]" if words else ""
 
 
 def trust_of(contact: Contact) -> str:

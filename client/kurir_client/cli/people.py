@@ -1,4 +1,4 @@
-"""Commands for people: init, invite, add, contacts, send, read, verify, status."""
+"""Commands for people: init, invite, add, contacts, read, verify, status."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from typing import Final
 
 import click
 
-from kurir_billing.charge import open_refusal
+from kurir_client import terms
 from kurir_client.cli.output import Output, clock_time, kind_of, trust_of
+from kurir_client.cli.prices import described
+from kurir_client.cli.sending import flush
 from kurir_client.cli.session import Options, new_passphrase, pass_options, run
 from kurir_client.errors import (
     ClientError,
     OfflineError,
     PeerError,
     ProfileError,
-    RefusedError,
     RelayError,
     UsageError,
 )
 from kurir_client.messenger import Messenger
+from kurir_client.offers import offer
 from kurir_client.profile import VAULT_FILE, Profile, parse_relay
-from kurir_client.schema import Contact, Kind, Message, Status
-from kurir_client.terms import offer
+from kurir_client.schema import Contact, Kind, Message
 from kurir_crypto import vault
 from kurir_crypto.safety import format_groups, qr_text
 from kurir_wire.cards import TIER_NAMES
@@ -206,63 +207,6 @@ def contacts(options: Options) -> None:
 
 
 @click.command()
-@click.argument("name")
-@click.argument("text", nargs=-1, required=True)
-@pass_options
-def send(options: Options, name: str, text: tuple[str, ...]) -> None:
-    """Send TEXT to NAME; - reads it from standard input."""
-    words = " ".join(text)
-    with options.profile() as profile:
-        messenger = Messenger(profile)
-        contact = messenger.contact(name)
-        if contact.kind == Kind.CUSTOMER:
-            raise UsageError(f"{contact.name} is a customer", "use: kurir business send")
-        inner_id = messenger.queue_text(contact, sys.stdin.read() if words == "-" else words)
-        deliver_now(options.out, messenger, contact, inner_id)
-
-
-def deliver_now(out: Output, messenger: Messenger, contact: Contact, inner_id: bytes) -> None:
-    """Send what waits, and say what became of one message.
-
-    :raises ClientError: it failed for good
-    """
-    waits = ""
-    try:
-        run(_flush(messenger))
-    except (OfflineError, RelayError) as error:
-        if isinstance(error, RelayError) and error.retry_after is None:
-            raise
-        waits = f": {error.what}; it goes with the next command that connects"
-    sent = messenger.profile.store.message_sent(inner_id)
-    status = sent.status if sent else Status.FAILED
-    if status is Status.FAILED:
-        notes = [item for item in messenger.unread() if item.inner_id == inner_id]
-        for note in notes:
-            messenger.shown(note)
-        text = notes[0].text if notes else f"the message to {contact.name} was not sent"
-        answers = [open_refusal(data) for data in messenger.profile.store.refusals(inner_id)]
-        if answers:
-            last = max(answers, key=lambda refusal: refusal.now)
-            quoted = last.quote.line.list_price if last.quote else None
-            hint = f"accept the price: --max-price {quoted}" if quoted else ""
-            raise RefusedError(text, hint, last.code, quoted)
-        raise PeerError(text)
-    if not waits and not messenger.can_send(contact):
-        waits = f": fresh keys are being agreed with {contact.name}, it goes when that is done"
-    words = "the relay has it" if status is Status.STORED else "queued here" + waits
-    price = f" ({sent.price} micro-USD)" if sent and sent.price is not None else ""
-    facts: dict[str, object] = {"event": "sent", "to": contact.name, "status": status.value}
-    if sent and sent.price is not None:
-        facts["micro_usd"] = sent.price
-    out.line(f"{out.glyph(status)} {contact.name}: {words}{price}", **facts)
-
-
-async def _flush(messenger: Messenger) -> None:
-    async with messenger.online(reading=False):
-        await messenger.flush()
-
-
-@click.command()
 @click.option("--follow", is_flag=True, help="Stay, and show what comes until Ctrl+C.")
 @click.option("--with", "name", metavar="NAME", help="The last messages with NAME instead.")
 @pass_options
@@ -375,7 +319,7 @@ def status(options: Options) -> None:
         reachable, busy, problem = False, False, ""
         if relay is not None:
             try:
-                run(_flush(Messenger(profile)))
+                run(flush(Messenger(profile)))
                 reachable = True
             except OfflineError as error:
                 problem = error.what
@@ -397,11 +341,11 @@ def status(options: Options) -> None:
         if problem:
             out.hint(problem)
         out.hint(f"{queued} queued, {unread} unread, {len(profile.store.contacts())} contacts")
+        has_prices = terms.known(profile.store) and profile.store.get("rate_card")
         for contact in profile.store.contacts():
-            if contact.kind == Kind.CUSTOMER:
+            if contact.kind == Kind.CUSTOMER and has_prices:
                 due = offer(profile.store, contact, profile.clock())
-                until = clock_time(due.closes_at) if due.closes_at else "shut"
-                out.hint(f"{contact.name}: window {until}; now {due.price_micro_usd} micro-USD")
+                out.hint(f"{contact.name}: {described(due)}")
 
 
-COMMANDS: Final = (init, invite, add, contacts, send, read, verify, status)
+COMMANDS: Final = (init, invite, add, contacts, read, verify, status)

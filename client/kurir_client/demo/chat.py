@@ -164,7 +164,8 @@ async def hold(
 
 def message_of(event: dict[str, Any], edge: Callable[[str], str]) -> Said:
     """A message as ``kurir --json`` prints it."""
-    label = event.get("label")
+    category = event.get("category")
+    label = "message" if category == "none" else category
     text, at = edge(str(event.get("text"))), int(event.get("at", 0))
     return Said(Who.THEM, text, at, label=str(label) if label else None)
 

@@ -86,7 +86,7 @@ class MetroBus:
                 if known.reminded or self._clock() - known.wrote_at < REMIND_AFTER:
                     continue
                 try:
-                    price = self._bot.offer(name).price_micro_usd
+                    price = self._bot.offer(name).price_micro_usd or 0
                     # Remembered first: a reminder that is lost annoys less than one paid twice.
                     known.reminded = True
                     self._remember()

@@ -7,22 +7,26 @@ returns), ``secure_delete`` (what is deleted is overwritten); all three are asse
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import aiosqlite
 
-from kurir_server.errors import DatabaseError, StorageError
-from kurir_server.limits import BUSY_MILLISECONDS
+from kurir_server.errors import DamagedError, DatabaseError, StorageError
+from kurir_server.limits import BUSY_MILLISECONDS, MAX_RESERVE, RESERVE_PART
 from kurir_server.store.billing import BillingRows
 from kurir_server.store.businesses import BusinessRows
 from kurir_server.store.checks import Checks, missing_columns
 from kurir_server.store.copy import backup_minute, copy_to, put_in_place
 from kurir_server.store.ledger import LedgerRows
-from kurir_server.store.mailboxes import Cursor, MailboxRows
+from kurir_server.store.mailboxes import Cursor, Database, MailboxRows
+from kurir_server.store.reports import ReportRows
 from kurir_server.store.schema import SCHEMA, SCHEMA_VERSION
 from kurir_server.store.upgrade import upgrade, version_of
 
@@ -32,6 +36,8 @@ _FULL: Final = 2
 _ON: Final = 1
 _STATEMENTS: Final = 256
 """Prepared statements kept: more than there are."""
+_DISK: Final = ("BUSY", "CANTOPEN", "FULL", "IOERR", "LOCKED", "NOLFS", "NOMEM", "PERM", "READONLY")
+"""What SQLite says of the disk, after SQLITE_. All else is of what it found there."""
 
 CUT_MILLISECONDS: Final = 100
 """How long cutting the write-ahead log waits for a command that reads; another round comes."""
@@ -48,8 +54,32 @@ _HINTS: Final = {
 """By how SQLite's name of an error begins."""
 
 
-class SqlRows(MailboxRows, BusinessRows, BillingRows, LedgerRows):
+_UNUSED: Final = "SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size"
+"""Bytes in the file that hold nothing: deleting makes the file no smaller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Bytes: what is free on the disk and in the file, and what the disk holds in all."""
+
+    free: int
+    total: int
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether anything new may come in; below, the rest is for readers."""
+        return self.free > min(MAX_RESERVE, self.total // RESERVE_PART)
+
+
+class SqlRows(MailboxRows, BusinessRows, BillingRows, LedgerRows, ReportRows):
     """Implements :class:`kurir_server.rows.Rows`."""
+
+    def __init__(self, db: Database) -> None:
+        super().__init__(db)
+        self.undo: list[Callable[[], None]] = []
+
+    def if_undone(self, undo: Callable[[], None]) -> None:
+        self.undo.append(undo)
 
 
 class Store:
@@ -58,7 +88,8 @@ class Store:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
-        self.rows = SqlRows(_Translating(connection))
+        self._database = _Translating(connection)
+        self.rows = SqlRows(self._database)
 
     @classmethod
     def create(cls, path: Path, relay_id: bytes) -> Store:
@@ -150,11 +181,6 @@ class Store:
         """For aiosqlite, which owns the thread and closes it."""
         return self._connection
 
-    @property
-    def path(self) -> Path:
-        """The database file."""
-        return self._path
-
     def origin(self) -> tuple[bytes, int]:
         """The relay whose database this is, and the last minute in it.
 
@@ -170,9 +196,24 @@ class Store:
             ) from error
 
     @property
+    def changes(self) -> int:
+        """Rows written since it was opened: if it has not risen, a commit wrote nothing."""
+        return self._connection.total_changes
+
+    @property
+    def path(self) -> Path:
+        """The database file."""
+        return self._path
+
+    @property
     def relay_id(self) -> bytes:
         """The relay whose database this is."""
         return self.origin()[0]
+
+    def take_damaged(self) -> Counter[str]:
+        """What was met since the last call that is not as it was written, and how often."""
+        met, self._database.damaged = self._database.damaged, Counter()
+        return met
 
     @property
     def backup_minute(self) -> int | None:
@@ -224,16 +265,20 @@ class Store:
         """Run ``work`` in one transaction, which is on disk when this returns.
 
         :raises StorageError: not at present; nothing of it holds
+        :raises DamagedError: what ``work`` met is not as it was written; nothing of it holds
         """
         try:
             self.begin()
             result = work(self.rows)
             self.commit()
+            self.rows.undo.clear()
         except sqlite3.Error as error:
             # Rows that are read lazily raise past _Translating.
-            raise StorageError(_name(error)) from error
+            raise _translated(error) from error
         finally:
             self.rollback()
+            while self.rows.undo:
+                self.rows.undo.pop()()
         return result
 
     def begin(self) -> None:
@@ -267,6 +312,19 @@ class Store:
         finally:
             self._execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
 
+    def room(self) -> Room:
+        """What can still be written.
+
+        :raises StorageError: not known at present"""
+        try:
+            unused = sum(self._connection.execute(_UNUSED).fetchone())
+            disk = os.statvfs(self._path)
+        except sqlite3.Error as error:
+            raise StorageError(_name(error)) from error
+        except OSError as error:
+            raise StorageError(type(error).__name__) from error
+        return Room(disk.f_bavail * disk.f_frsize + unused, disk.f_blocks * disk.f_frsize)
+
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
@@ -275,7 +333,7 @@ class Store:
         try:
             self._connection.execute(sql).fetchall()
         except sqlite3.Error as error:
-            raise StorageError(_name(error)) from error
+            raise _translated(error) from error
 
 
 class AsyncStore:
@@ -321,18 +379,37 @@ async def open_async(path: Path, opener: Callable[[Path], Store] = Store.open) -
 
 
 class _Translating:
-    """Passes SQL on and turns SQLite's errors into ours."""
+    """Passes SQL on, turns SQLite's errors into ours, and counts what is damaged."""
 
-    __slots__ = ("_execute",)
+    __slots__ = ("_execute", "damaged")
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._execute = connection.execute
+        self.damaged: Counter[str] = Counter()
 
     def execute(self, sql: str, parameters: Iterable[Any] = (), /) -> Cursor:
         try:
             return self._execute(sql, parameters)  # type: ignore[arg-type]
         except sqlite3.Error as error:
-            raise StorageError(_name(error)) from error
+            raise self._counted(error) from error
+
+    def each(self, sql: str, parameters: Iterable[Any] = (), /) -> Iterator[Any]:
+        try:
+            yield from self._execute(sql, parameters)  # type: ignore[arg-type]
+        except sqlite3.Error as error:
+            raise self._counted(error) from error
+
+    def _counted(self, error: sqlite3.Error) -> StorageError:
+        translated = _translated(error)
+        if isinstance(translated, DamagedError):
+            self.damaged[str(translated)] += 1
+        return translated
+
+
+def _translated(error: sqlite3.Error) -> StorageError:
+    name = _name(error)
+    of_disk = name.removeprefix("SQLITE_").startswith(_DISK)
+    return StorageError(name) if of_disk else DamagedError(name)
 
 
 def _name(error: Exception) -> str:

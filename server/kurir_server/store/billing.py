@@ -1,4 +1,4 @@
-"""SQL for charges, lanes and leaves, and the sweep of rows that carry their own end."""
+"""SQL for charges, lanes, marks, starts, leaves, and the sweep of rows that carry their end."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from kurir_server.rows import StoredCharge, Swept
 from kurir_server.store.mailboxes import Database
+from kurir_server.store.sums import SUM_DIFFERS, sum_of
 from kurir_wire.ids import BusinessId, Hash
 
 
@@ -24,21 +25,35 @@ class BillingRows:
 
     def charge(self, charge: Hash) -> StoredCharge | None:
         found = self._db.execute(
-            "SELECT accepted_hour, private_hash, body FROM charges WHERE hash = ?", (charge,)
+            "SELECT accepted_hour, private_hash, body, sum FROM charges WHERE hash = ?", (charge,)
         ).fetchone()
-        return StoredCharge(*found) if found else None
+        if found is None:
+            return None
+        *values, total = found
+        if values[-1] is not None and total != sum_of(charge, *values):
+            self._db.damaged[SUM_DIFFERS] += 1
+            return StoredCharge(values[0], None, None)
+        return StoredCharge(*values)
 
     def add_charge(
         self, charge: Hash, accepted_hour: int, private_hash: Hash, body: bytes, until_day: int
     ) -> None:
         self._db.execute(
-            "INSERT INTO charges VALUES (?, ?, ?, ?, ?)",
-            (charge, until_day, accepted_hour, private_hash, body),
+            "INSERT INTO charges VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                charge,
+                until_day,
+                accepted_hour,
+                private_hash,
+                body,
+                sum_of(charge, accepted_hour, private_hash, body),
+            ),
         )
 
     def close_charge(self, charge: Hash) -> None:
         self._db.execute(
-            "UPDATE charges SET private_hash = NULL, body = NULL WHERE hash = ?", (charge,)
+            "UPDATE charges SET private_hash = NULL, body = NULL, sum = NULL WHERE hash = ?",
+            (charge,),
         )
 
     def accepted_second(self, charge: Hash) -> int | None:
@@ -63,6 +78,32 @@ class BillingRows:
 
     def set_lane_seq(self, lane_pk: bytes, seq: int, until_day: int) -> None:
         self._db.execute("INSERT OR REPLACE INTO lanes VALUES (?, ?, ?)", (lane_pk, until_day, seq))
+
+    def mark(self, tag: bytes) -> bytes | None:
+        found = self._db.execute("SELECT pass FROM marks WHERE tag = ?", (tag,)).fetchone()
+        return found[0] if found else None
+
+    def put_mark(self, tag: bytes, until_hour: int, sealed: bytes) -> None:
+        self._db.execute("INSERT OR REPLACE INTO marks VALUES (?, ?, ?)", (tag, until_hour, sealed))
+
+    def is_started(self, tag: bytes, hour: int) -> bool:
+        found = self._db.execute(
+            "SELECT 1 FROM starts WHERE tag = ? AND until_hour > ?", (tag, hour)
+        ).fetchone()
+        return found is not None
+
+    def add_start(self, business_id: BusinessId, tag: bytes, until_hour: int) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO starts VALUES (?, ?, ?)", (tag, business_id, until_hour)
+        )
+
+    def starts(self, business_id: BusinessId, hour: int) -> tuple[int, int]:
+        found = self._db.execute(
+            """SELECT count(*), coalesce(min(until_hour), 0) FROM starts
+            WHERE business = ? AND until_hour > ?""",
+            (business_id, hour),
+        ).fetchone()
+        return int(found[0]), int(found[1])
 
     def add_leaf(self, business_id: BusinessId, day: int, charge: Hash, leaf: bytes) -> None:
         self._db.execute("INSERT INTO leaves VALUES (?, ?, ?, ?)", (business_id, day, charge, leaf))
@@ -91,7 +132,7 @@ class BillingRows:
     def leaves_of_days(
         self, business_id: BusinessId, first_day: int, last_day: int
     ) -> Iterator[bytes]:
-        for values in self._db.execute(
+        for values in self._db.each(
             "SELECT leaf FROM leaves WHERE business = ? AND settled_day BETWEEN ? AND ?",
             (business_id, first_day, last_day),
         ):

@@ -1,13 +1,13 @@
-"""SQL for businesses, their one-time prekeys, and rate cards."""
+"""SQL for businesses, their one-time prekeys and entry tickets, and rate cards."""
 
 from __future__ import annotations
 
-from kurir_server.rows import Business, PreKeyKind, StoredRateCard
+from kurir_server.rows import Approval, Business, PreKeyKind, StoredRateCard, StoredTicket
 from kurir_server.store.mailboxes import Database
 from kurir_wire.ids import BusinessId, Hash
 
 _BUSINESS = """SELECT id, version, card, expires, tier, tariff, legal_name, badge_not_after,
-    badge_signature FROM businesses """
+    badge_signature, starts, terms_issued, terms_signature FROM businesses """
 _RATE_CARD = "SELECT version, hash, effective_from, card FROM rate_cards "
 
 
@@ -28,26 +28,51 @@ class BusinessRows:
         self, business_id: BusinessId, version: int, card: bytes, expires: int, tariff: str
     ) -> None:
         self._db.execute(
-            """INSERT INTO businesses VALUES (?, ?, ?, ?, 0, ?, NULL, NULL, NULL)
+            """INSERT INTO businesses (id, version, card, expires, tier, tariff)
+            VALUES (?, ?, ?, ?, 0, ?)
             ON CONFLICT (id) DO UPDATE SET version = excluded.version, card = excluded.card,
                 expires = excluded.expires""",
             (business_id, version, card, expires, tariff),
         )
 
-    def put_badge(
-        self,
-        business_id: BusinessId,
-        tier: int,
-        tariff: str,
-        legal_name: str | None,
-        not_after: int | None,
-        signature: bytes | None,
-    ) -> None:
+    def approve(self, business_id: BusinessId, approval: Approval) -> None:
         self._db.execute(
-            """UPDATE businesses SET tier = ?, tariff = ?, legal_name = ?, badge_not_after = ?,
-            badge_signature = ? WHERE id = ?""",
-            (tier, tariff, legal_name, not_after, signature, business_id),
+            """UPDATE businesses SET tier = ?, tariff = ?, starts = ?, legal_name = ?,
+            badge_not_after = ?, badge_signature = ?, terms_issued = ?, terms_signature = ?
+            WHERE id = ?""",
+            (
+                approval.tier,
+                approval.tariff,
+                approval.starts,
+                approval.legal_name,
+                approval.badge_not_after,
+                approval.badge_signature,
+                approval.terms_issued,
+                approval.terms_signature,
+                business_id,
+            ),
         )
+
+    def revoke(self, business_id: BusinessId) -> None:
+        self._db.execute(
+            """UPDATE businesses SET tier = 0, legal_name = NULL, badge_not_after = NULL,
+            badge_signature = NULL, terms_signature = NULL WHERE id = ?""",
+            (business_id,),
+        )
+
+    def add_ticket(self, business_id: BusinessId, ticket: StoredTicket) -> None:
+        self._db.execute(
+            "INSERT INTO tickets VALUES (?, ?, ?, ?)",
+            (ticket.entry_id, business_id, ticket.not_after, ticket.signature),
+        )
+
+    def tickets(self, business_id: BusinessId, now: int) -> list[StoredTicket]:
+        found = self._db.execute(
+            """SELECT entry_id, not_after, signature FROM tickets
+            WHERE business = ? AND not_after > ? ORDER BY not_after DESC, entry_id""",
+            (business_id, now),
+        )
+        return [StoredTicket(*values) for values in found]
 
     def forgotten_businesses(self, now: int, limit: int) -> list[Business]:
         found = self._db.execute(

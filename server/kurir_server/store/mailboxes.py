@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 from kurir_server.rows import Aged, Mailbox, Taken, Waiting
+from kurir_server.store.sums import SUM_DIFFERS, sum_of
 from kurir_wire.ids import EnvelopeId, Hash, MailboxId
 
-_MAILBOX = """SELECT row, id, read_pk, gate, next_n, depth, size, debt, handed_n, keep_until
-    FROM mailboxes WHERE """
+_MAILBOX = """SELECT row, id, read_pk, gate, next_n, depth, size, debt, handed_n, keep_until,
+    refused FROM mailboxes WHERE """
 
 
 class Cursor(Protocol):
@@ -27,9 +29,14 @@ class Cursor(Protocol):
 
 
 class Database(Protocol):
-    """Where SQL goes."""
+    """Where SQL goes. ``damaged``: what was met that is not as it was written, and how often."""
+
+    damaged: Counter[str]
 
     def execute(self, sql: str, parameters: Iterable[Any] = ..., /) -> Cursor: ...
+
+    def each(self, sql: str, parameters: Iterable[Any] = ..., /) -> Iterator[Any]:
+        """The rows one by one, as they are wanted."""
 
 
 class MailboxRows:
@@ -51,7 +58,7 @@ class MailboxRows:
     ) -> None:
         # 62 random bits: the order of rows says nothing, and a collision is refused by the key.
         self._db.execute(
-            "INSERT INTO mailboxes VALUES (?, ?, ?, ?, 1, 0, 0, 0, 0, ?)",
+            "INSERT INTO mailboxes VALUES (?, ?, ?, ?, 1, 0, 0, 0, 0, ?, 0)",
             (secrets.randbits(62), mailbox_id, read_pk, gate, keep_until),
         )
 
@@ -72,9 +79,12 @@ class MailboxRows:
     def keep_mailbox(self, row: int, keep_until: int) -> None:
         self._db.execute("UPDATE mailboxes SET keep_until = ? WHERE row = ?", (keep_until, row))
 
+    def set_refused(self, row: int, categories: int) -> None:
+        self._db.execute("UPDATE mailboxes SET refused = ? WHERE row = ?", (categories, row))
+
     def delete_mailbox(self, row: int) -> None:
         self._db.execute(
-            """UPDATE charges SET private_hash = NULL, body = NULL WHERE hash IN
+            """UPDATE charges SET private_hash = NULL, body = NULL, sum = NULL WHERE hash IN
             (SELECT charge FROM envelopes WHERE mailbox = ? AND charge IS NOT NULL)""",
             (row,),
         )
@@ -96,9 +106,11 @@ class MailboxRows:
         charge: Hash | None,
         body: bytes,
     ) -> bool:
+        values = (row, n, envelope_id, expires_hour, charge, body)
         done = self._db.execute(
-            "INSERT INTO envelopes VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (mailbox, id) DO NOTHING",
-            (row, n, envelope_id, expires_hour, charge, body),
+            """INSERT INTO envelopes VALUES (?, ?, ?, ?, ?, ?, ?)
+            ON CONFLICT (mailbox, id) DO NOTHING""",
+            (*values, sum_of(*values)),
         )
         return done.rowcount == 1
 
@@ -109,13 +121,20 @@ class MailboxRows:
         return found[0] if found else None
 
     def waiting(self, row: int, after: int, hour: int) -> Iterator[Waiting]:
-        for found in self._db.execute(
-            """SELECT n, id, envelopes.body, charges.body
+        for *values, total, accepted, private, charge, charge_total in self._db.each(
+            """SELECT mailbox, n, id, expires_hour, envelopes.charge, envelopes.body,
+                envelopes.sum, accepted_hour, private_hash, charges.body, charges.sum
             FROM envelopes LEFT JOIN charges ON charges.hash = envelopes.charge
             WHERE mailbox = ? AND n > ? AND expires_hour > ? ORDER BY n""",
             (row, after, hour),
         ):
-            yield Waiting(*found)
+            _, n, envelope_id, _, charge_hash, body = values
+            whole = total == sum_of(*values)
+            if charge_hash is not None:
+                whole &= charge_total == sum_of(charge_hash, accepted, private, charge)
+            if not whole:
+                self._db.damaged[SUM_DIFFERS] += 1
+            yield Waiting(n, envelope_id, body, charge, whole)
 
     def take_envelope(self, row: int, envelope_id: EnvelopeId) -> Taken | None:
         found = self._db.execute(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 LEDGER: Final = """
 CREATE TABLE pending (
@@ -32,6 +32,60 @@ CREATE TABLE checkpoints (
 ) STRICT;
 """
 """What version 2 added."""
+
+EVIDENCE: Final = """
+CREATE TABLE marks (
+    tag BLOB PRIMARY KEY,
+    until_hour INTEGER NOT NULL,
+    pass BLOB NOT NULL
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE starts (
+    tag BLOB PRIMARY KEY,
+    business BLOB NOT NULL,
+    until_hour INTEGER NOT NULL
+) WITHOUT ROWID, STRICT;
+CREATE INDEX starts_by_business ON starts (business, until_hour);
+
+CREATE TABLE tickets (
+    entry_id BLOB PRIMARY KEY,
+    business BLOB NOT NULL,
+    not_after INTEGER NOT NULL,
+    signature BLOB NOT NULL
+) WITHOUT ROWID, STRICT;
+CREATE INDEX tickets_by_business ON tickets (business, not_after);
+
+ALTER TABLE mailboxes ADD COLUMN refused INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE businesses ADD COLUMN starts INTEGER;
+ALTER TABLE businesses ADD COLUMN terms_issued INTEGER;
+ALTER TABLE businesses ADD COLUMN terms_signature BLOB;
+"""
+"""What version 3 added: what the relay remembers to price by more than one message, and the
+operator's terms."""
+REPORTS: Final = """
+CREATE TABLE reports (
+    id BLOB PRIMARY KEY,
+    day INTEGER NOT NULL,
+    sealed BLOB NOT NULL
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE adjustments (
+    business BLOB NOT NULL,
+    day INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    leaf_hash BLOB NOT NULL UNIQUE,
+    adjust BLOB NOT NULL,
+    leaf BLOB NOT NULL,
+    copy BLOB NOT NULL,
+    PRIMARY KEY (business, day, hash)
+) WITHOUT ROWID, STRICT;
+"""
+"""What version 3 added for reports."""
+ENVELOPE_SUMS: Final = """
+ALTER TABLE envelopes ADD COLUMN sum BLOB;
+ALTER TABLE charges ADD COLUMN sum BLOB;
+"""
+"""What version 3 added: see :mod:`kurir_server.store.sums`."""
 
 SCHEMA: Final = (
     """
@@ -130,4 +184,7 @@ CREATE TABLE rate_cards (
 ) STRICT;
 """
     + LEDGER
+    + EVIDENCE
+    + REPORTS
+    + ENVELOPE_SUMS
 )

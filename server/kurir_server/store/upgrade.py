@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import Final
 
 from kurir_billing.leaf import open_leaf
 from kurir_billing.ledger import entry_hash
 from kurir_server.errors import DatabaseError
-from kurir_server.store.schema import LEDGER, SCHEMA_VERSION
+from kurir_server.store.schema import (
+    ENVELOPE_SUMS,
+    EVIDENCE,
+    LEDGER,
+    REPORTS,
+    SCHEMA_VERSION,
+)
+from kurir_server.store.sums import sum_of
 from kurir_wire.errors import WireError
 from kurir_wire.ids import RelayId
 
@@ -25,8 +33,10 @@ def upgrade(connection: sqlite3.Connection) -> None:
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if version_of(connection) == 1:
-            _add_ledger(connection)
+        version = version_of(connection)
+        if version is not None and 1 <= version < SCHEMA_VERSION:
+            for step in _STEPS[version - 1 :]:
+                step(connection)
             connection.execute(
                 "UPDATE meta SET value = ? WHERE key = 'schema_version'", (str(SCHEMA_VERSION),)
             )
@@ -42,8 +52,7 @@ def upgrade(connection: sqlite3.Connection) -> None:
 
 def _add_ledger(connection: sqlite3.Connection) -> None:
     """1 to 2: every leaf there is waits for the tree; housekeeping closes their days one by one."""
-    for statement in LEDGER.split(";"):
-        connection.execute(statement)
+    _add(connection, LEDGER)
     relay_id = RelayId(bytes.fromhex(_meta(connection, "relay_id") or ""))
     connection.executemany(
         "INSERT INTO pending VALUES (?, ?)",
@@ -52,6 +61,31 @@ def _add_ledger(connection: sqlite3.Connection) -> None:
             for day, leaf in connection.execute("SELECT settled_day, leaf FROM leaves")
         ),
     )
+
+
+def _add(connection: sqlite3.Connection, tables: str) -> None:
+    for statement in tables.split(";"):
+        connection.execute(statement)
+
+
+def _add_evidence(connection: sqlite3.Connection) -> None:
+    """2 to 3: no window is remembered as open. Businesses go on as they were, without signed terms
+    and without a limit on starts, until the operator approves them again. Envelopes that are there
+    now count as whole."""
+    for tables in (EVIDENCE, REPORTS, ENVELOPE_SUMS):
+        _add(connection, tables)
+    connection.create_function("sum_of", -1, sum_of, deterministic=True)
+    connection.execute(
+        "UPDATE envelopes SET sum = sum_of(mailbox, n, id, expires_hour, charge, body)"
+    )
+    connection.execute(
+        "UPDATE charges SET sum = sum_of(hash, accepted_hour, private_hash, body) "
+        "WHERE body IS NOT NULL"
+    )
+
+
+_STEPS: Final = (_add_ledger, _add_evidence)
+"""From each version to the next, from 1 on."""
 
 
 def _meta(connection: sqlite3.Connection, key: str) -> str | None:

@@ -1,0 +1,53 @@
+"""A bot over a real relay: what had come before it was ready is answered all the same."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+import pytest
+
+from kurir_client import business, meeting
+from kurir_client.bot import Bot, Incoming
+from kurir_client.clock import demo_clock
+from tests.e2e.world import PASSPHRASE, Person, Relay
+
+
+async def test_a_message_that_is_there_before_the_prices_are(
+    relay: Relay, shop: Person, customer: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await asyncio.to_thread(customer.run, "send", "Metro Bus", "hello")
+    bot = Bot(shop.home, PASSPHRASE, demo_clock(relay.clock))
+    arrived, answered = asyncio.Event(), asyncio.Event()
+    changed, fetch = bot._changed, meeting.fetch_rate_card
+
+    async def on_change() -> None:
+        await changed()
+        arrived.set()
+
+    async def late(*args: Any) -> Any:
+        await asyncio.wait_for(arrived.wait(), 20)
+        await asyncio.sleep(0.1)
+        return await fetch(*args)
+
+    monkeypatch.setattr(bot, "_changed", on_change)
+    monkeypatch.setattr(business, "fetch_rate_card", late)
+
+    @bot.message
+    async def answer(message: Incoming) -> None:
+        await message.reply(f"re {message.text}")
+        answered.set()
+
+    serving = asyncio.create_task(bot.serve())
+    try:
+        await asyncio.wait({serving, asyncio.create_task(answered.wait())}, timeout=20)
+        assert answered.is_set(), "its handler was called too early, and failed"
+        texts: list[str] = []
+        for _ in range(20):
+            texts = texts or await asyncio.to_thread(customer.texts)
+        assert texts == ["re hello"]
+    finally:
+        serving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving

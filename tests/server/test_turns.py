@@ -1,0 +1,275 @@
+"""Long lists are worked off in parts, with what others ask for in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kurir_server.limits import MAX_DRAINS, PROOFS_AT_ONCE, SIGNATURES_AT_ONCE
+from kurir_server.work import Failed, Job
+from kurir_wire import codes
+from kurir_wire.entries import Result
+from kurir_wire.frames import (
+    Create,
+    Deliver,
+    Error,
+    GetInclusion,
+    InclusionIs,
+    Open,
+    Push,
+    PutPreKeys,
+    Register,
+    Request,
+    Results,
+    Submit,
+    decode_push,
+    encode,
+)
+from kurir_wire.ids import DAY
+from tests.server.helpers import Box, Key, Shop
+from tests.server.rig import Rig, Talk
+from tests.server.test_ledger import settle
+from tests.server.test_requests import codes_of, proved, result_of
+
+
+def done(rig: Rig, job: Job) -> Any:
+    """What a job comes to."""
+    return rig.run(lambda rows: job.run(rows, rig.moment))
+
+
+def in_parts(
+    talk: Talk, request: Request, between: Callable[[int], bool | None] = lambda count: None
+) -> tuple[int, list[Push]]:
+    """Do one job after another.
+
+    :param between: called before each with the number of those done; true: the disk fails
+    :returns: how many jobs there were that others waited for, and all frames
+    """
+    rig, rounds, pushed = talk.rig, 0, list[Push]()
+    talk.connection.receive(encode(request), rig.moment)
+    while True:
+        outstanding = talk.connection.outstanding
+        output = talk.connection.take()
+        pushed += [decode_push(frame) for frame in output.frames]
+        if not output.jobs:
+            assert talk.connection.barriers == talk.connection.outstanding == 0
+            return rounds, pushed
+        assert outstanding <= 1, "one at a time"
+        rounds += outstanding
+        fails = between(rounds - 1)
+        for job in output.jobs:
+            outcome = Failed() if fails else done(rig, job)
+            job.done(outcome)
+
+
+def test_opening_many_loses_nothing_that_comes_meanwhile(rig: Rig) -> None:
+    boxes = [rig.personal() for _ in range(2 * SIGNATURES_AT_ONCE + 6)]
+    talk, writer = rig.connection(), rig.connection()
+    sent: list[bytes] = []
+
+    def write(count: int) -> None:
+        assert talk.connection.outstanding == 0 or talk.connection.barriers == 1
+        entries = [box.write() for box in (boxes[0], boxes[-1])]
+        sent.extend(entry.envelope_id for entry in entries)
+        assert codes_of(writer.send(Submit(1, entries))) == ["ok"] * 2
+
+    request = Open(9, [box.opening(rig.nonce) for box in boxes])
+    rounds, pushed = in_parts(talk, request, write)
+    assert rounds >= 3
+    (results,) = [push for push in pushed if isinstance(push, Results)]
+    assert len(results.results) == len(boxes)
+    assert {result.code for result in results.results if result} <= {codes.OK}
+    seen = [
+        delivery.envelope_id
+        for push in pushed
+        if isinstance(push, Deliver)
+        for delivery in push.deliveries
+    ]
+    assert sorted(seen) == sorted(sent)
+
+
+def test_making_many(rig: Rig) -> None:
+    boxes = [Box.personal(rig.keys.relay_id, rig.now) for _ in range(2 * SIGNATURES_AT_ONCE)]
+    new = [box.new(rig.nonce) for box in boxes]
+    new[40] = boxes[40].new(bytes(32))
+    rounds, pushed = in_parts(rig.connection(), Create(1, new))
+    assert rounds == 2
+    assert codes_of(pushed) == ["ok"] * 40 + [codes.NOT_AUTHORISED] + ["ok"] * 23
+    assert rig.count("mailboxes") == 63
+
+
+def test_a_disk_that_fails_in_between_refuses_only_that_part(rig: Rig) -> None:
+    boxes = [Box.personal(rig.keys.relay_id, rig.now) for _ in range(3 * SIGNATURES_AT_ONCE)]
+    request = Create(1, [box.new(rig.nonce) for box in boxes])
+    _, pushed = in_parts(rig.connection(), request, lambda count: count == 1)
+    size = SIGNATURES_AT_ONCE
+    assert codes_of(pushed) == ["ok"] * size + [codes.UNAVAILABLE] * size + ["ok"] * size
+    for box in boxes[size : 2 * size]:
+        rig.make(box)
+    opening = Open(2, [box.opening(rig.nonce) for box in boxes])
+    _, pushed = in_parts(rig.connection(), opening, lambda count: count == 1)
+    assert codes_of(pushed) == ["ok"] * size + [codes.UNAVAILABLE] * size + ["ok"] * size
+    assert len(rig.hub.read_rows()) == 2 * size
+
+
+def test_a_client_that_leaves_in_between_reads_nothing(rig: Rig) -> None:
+    boxes = [rig.personal() for _ in range(3 * SIGNATURES_AT_ONCE)]
+    talk = rig.connection()
+
+    def leave(count: int) -> None:
+        if count == 1:
+            talk.connection.close()
+
+    talk.connection.receive(encode(Open(1, [box.opening(rig.nonce) for box in boxes])), rig.moment)
+    for number in range(2):
+        (job,) = talk.connection.take().jobs
+        leave(number)
+        job.done(done(rig, job))
+    assert rig.hub.read_rows() == []
+    assert talk.connection.take().jobs == []
+
+
+def test_many_prekeys_are_checked_in_turns_and_kept_at_once(rig: Rig) -> None:
+    shop, rival = rig.shop(), rig.shop()
+    ec, kem = [shop.ec(n) for n in range(60)], [shop.kem(n) for n in range(40)]
+    talk = proved(rig, shop)
+    for bad in (PutPreKeys(1, [*ec, rival.ec(70)], kem), PutPreKeys(1, ec, [*kem, rival.kem(70)])):
+        rounds, pushed = in_parts(talk, bad)
+        assert rounds <= 4
+        assert codes_of(pushed) == [codes.NOT_AUTHORISED]
+        assert rig.count("prekeys") == 0
+    _, pushed = in_parts(talk, PutPreKeys(2, ec, kem), lambda count: count == 2)
+    assert codes_of(pushed) == [codes.UNAVAILABLE]
+    assert rig.count("prekeys") == 0
+    rounds, pushed = in_parts(talk, PutPreKeys(3, ec, kem))
+    assert rounds == 5
+    assert result_of(pushed) == Result(codes.OK, left=40)
+    assert rig.count("prekeys") == 100
+
+
+@pytest.mark.parametrize("when", [2, 4])
+def test_prekeys_of_an_identity_that_changed_meanwhile_are_not_kept(rig: Rig, when: int) -> None:
+    shop = rig.shop()
+    keys = [shop.ec(n) for n in range(100)]
+
+    def change(count: int) -> None:
+        if count == when:
+            renew(rig, shop, Key(), 2)
+
+    _, pushed = in_parts(proved(rig, shop), PutPreKeys(1, keys, []), change)
+    assert codes_of(pushed) == [codes.NOT_AUTHORISED]
+    assert rig.count("prekeys") == 0
+
+
+def test_prekeys_of_two_identities_are_not_kept(rig: Rig) -> None:
+    """Each part is right when it is checked, and they never were all at once."""
+    shop = rig.shop()
+    first, second = shop.identity, Key()
+    keys = [shop.ec(n) for n in range(SIGNATURES_AT_ONCE)]
+    shop.identity = second
+    keys += [shop.ec(n) for n in range(SIGNATURES_AT_ONCE, 2 * SIGNATURES_AT_ONCE)]
+    shop.identity = first
+
+    def change(count: int) -> None:
+        if count:
+            renew(rig, shop, second if count == 1 else first, 1 + count)
+
+    _, pushed = in_parts(proved(rig, shop), PutPreKeys(1, keys, []), change)
+    assert codes_of(pushed) == [codes.NOT_AUTHORISED]
+    assert rig.count("prekeys") == 0
+
+
+def renew(rig: Rig, shop: Shop, identity: Key, version: int) -> None:
+    """A card of another identity."""
+    shop.identity = identity
+    request = Register(1, shop.card(version), shop.address.new(rig.nonce))
+    assert codes_of(rig.connection().send(request)) == ["ok"]
+
+
+def test_many_proofs_are_those_of_few(rig: Rig) -> None:
+    shop = rig.shop()
+    leaves = settle(rig, shop, PROOFS_AT_ONCE + 4)
+    day = rig.now // DAY
+    rig.now += DAY
+    names = [leaf.charge_hash(rig.keys.relay_id) for leaf in leaves]
+    talk = proved(rig, shop)
+    rounds, (whole,) = in_parts(talk, GetInclusion(1, len(names), day, list(names)))
+    assert rounds == 2
+    assert isinstance(whole, InclusionIs)
+    for number, name in enumerate(names):
+        (one,) = talk.send(GetInclusion(2, len(names), day, [name]))
+        assert isinstance(one, InclusionIs)
+        assert one.places == [whole.places[number]]
+    rounds, (refused,) = in_parts(talk, GetInclusion(3, len(names), day, [bytes(32), *names]))
+    assert rounds == 1, "the first that cannot be proved ends it"
+    assert isinstance(refused, Error)
+    assert refused.result.code == codes.NOT_FOUND
+
+
+# Deliveries
+
+
+def full_readers(rig: Rig, count: int, envelopes: int) -> list[tuple[Talk, Box]]:
+    """Connections that opened a mailbox with much waiting, and whose first read is to come."""
+    readers = []
+    for _ in range(count):
+        box = rig.personal()
+        assert rig.submit(*(box.write(65_536) for _ in range(envelopes))) == [None] * envelopes
+        talk = rig.connection()
+        talk.connection.receive(encode(Open(1, [box.opening(rig.nonce)])), rig.moment)
+        (job,) = talk.connection.take().jobs
+        job.done(done(rig, job))
+        readers.append((talk, box))
+    return readers
+
+
+def drain(rig: Rig, talks: list[Talk], most: list[int]) -> dict[Talk, int]:
+    """Batches as the writer makes them, until nobody wants anything; bodies of each reader."""
+    got = dict.fromkeys(talks, 0)
+    of = {talk.connection: talk for talk in talks}
+    while True:
+        jobs = []
+        while rig.hub.touched:
+            touched, rig.hub.touched = rig.hub.touched, set()
+            for connection in touched:
+                output = connection.take()
+                jobs += output.jobs
+                for data in output.frames:
+                    push = decode_push(data)
+                    if isinstance(push, Deliver):
+                        got[of[connection]] += len(push.deliveries)
+        if not jobs:
+            return got
+        most.append(len(jobs))
+        outcomes = [done(rig, job) for job in jobs]
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            job.done(outcome)
+
+
+def test_readers_with_much_waiting_take_turns(rig: Rig) -> None:
+    readers = full_readers(rig, 3 * MAX_DRAINS, 10)
+    most: list[int] = []
+    got = drain(rig, [talk for talk, _ in readers], most)
+    assert set(got.values()) == {10}, "everybody gets all of it"
+    assert max(most) == MAX_DRAINS
+
+
+def test_turns_of_those_who_left_or_want_nothing_go_to_others(rig: Rig) -> None:
+    readers = full_readers(rig, 5 * MAX_DRAINS, 2)
+    talks = [talk for talk, _ in readers]
+    jobs = [job for talk in talks for job in talk.connection.take().jobs]
+    assert len(jobs) == MAX_DRAINS
+    # All that wait next leave, or their mailbox goes, before it is their turn.
+    for number, (talk, box) in enumerate(readers[MAX_DRAINS : 3 * MAX_DRAINS]):
+        if number % 2:
+            talk.connection.close()
+            rig.hub.touched.discard(talk.connection)
+        else:
+            rig.hub.gone([rig.row(box)])
+    for job in jobs:
+        job.done(done(rig, job))
+    got = drain(rig, talks, [])
+    assert [got[talk] for talk in talks[3 * MAX_DRAINS :]] == [2] * (2 * MAX_DRAINS)
+    assert [got[talk] for talk in talks[MAX_DRAINS : 3 * MAX_DRAINS]] == [0] * (2 * MAX_DRAINS)
