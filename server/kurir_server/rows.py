@@ -291,7 +291,7 @@ class Rows(Protocol):
         """Those without approval whose card has expired, and of which no charge ever settled."""
 
     def drop_business(self, business_id: BusinessId) -> None:
-        """With its prekeys."""
+        """With its prekeys and entry tickets."""
 
     def prekey(self, business_id: BusinessId, kind: PreKeyKind, key_id: int) -> bytes | None: ...
 
