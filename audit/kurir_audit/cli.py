@@ -22,6 +22,7 @@ from kurir_audit import (
     document,
     inventory,
     ledger,
+    ledger_invoice,
     ledger_view,
     stored,
     views,
@@ -162,19 +163,35 @@ def canary_command(
 @click.option(
     "--checkpoint", "notes", type=_FILE, multiple=True, help="A checkpoint that somebody kept."
 )
+@click.option(
+    "--invoice",
+    "invoices",
+    type=_FILE,
+    multiple=True,
+    help="Has to say the same, to the micro-USD.",
+)
 @_json
-def ledger_command(files: tuple[Path, ...], notes: tuple[Path, ...], json_: bool) -> int:
+def ledger_command(
+    files: tuple[Path, ...], notes: tuple[Path, ...], invoices: tuple[Path, ...], json_: bool
+) -> int:
     """Recompute a relay's ledger from what `kurir-relay ledger export` wrote.
 
     Checks each leaf (signed by the business, opened by the customer's device, priced by its rate
-    card, there once), each checkpoint (signed by the relay, with the root that the leaves give),
-    and whether several files of one relay, or checkpoints that others kept, are of the same ledger.
-    Prints totals by business, month, market and class; there is no mailbox in it to see.
+    card, there once), each adjustment, each checkpoint (signed by the relay, with the root that the
+    entries give), and whether several files of one relay, or checkpoints that others kept, are of
+    the same ledger. Prints what each business owes for each month, after quotas, tiers,
+    conversations, fees and adjustments; there is no mailbox in it to see.
     """
-    accounts = [ledger.examine(file) for file in files]
+    given = {file: ledger_invoice.read(file) for file in invoices}
+    wanted = [ledger_invoice.name_of(invoice) for invoice in given.values()]
+    accounts = [ledger.examine(file, wanted) for file in files]
     forks = ledger.forks(accounts)
     for account in accounts:
         forks += (found for note in notes if (found := ledger.missing(account, note)))
+        for file, invoice in given.items():
+            found = None if account.fault else ledger_invoice.difference(account, invoice)
+            if found is not None:
+                forks.append(f"{file} and {account.file}, {found}")
     if json_:
         click.echo(as_json.dump(ledger_view.accounts_json(accounts, forks)))
     else:

@@ -4,9 +4,9 @@ This is the one list. ``kurir-audit inventory`` holds a real database against it
 is printed from it, and tests hold it against the relay's schema, its log and the frames of the
 protocol.
 The entries stand in :mod:`~kurir_audit.declared_store`, :mod:`~kurir_audit.declared_ledger`,
-:mod:`~kurir_audit.declared_wire`, :mod:`~kurir_audit.declared_billing`,
-:mod:`~kurir_audit.declared_reports`, :mod:`~kurir_audit.declared_log`,
-:mod:`~kurir_audit.declared_metrics`,
+:mod:`~kurir_audit.declared_blobs`, :mod:`~kurir_audit.declared_wire`,
+:mod:`~kurir_audit.declared_billing`, :mod:`~kurir_audit.declared_reports`,
+:mod:`~kurir_audit.declared_log`, :mod:`~kurir_audit.declared_metrics`,
 :mod:`~kurir_audit.declared_network` and :mod:`~kurir_audit.declared_together`; this module says
 what an entry is.
 """

@@ -113,3 +113,35 @@ RATE_CARDS: Final = Group(
         Field("card", B, "Holds the prices and the operator's signature.", _RECORD, _PUBLIC),
     ),
 )
+
+PARTIES: Final = Group(
+    "parties",
+    "who stands on invoices, as the operator recorded it",
+    (
+        Field("id", B, "Says whose it is: a business's, or the relay's own.", _RECORD, _PUBLIC),
+        Field(
+            "party",
+            B,
+            "An invoice names seller and buyer: a Party.",
+            _RECORD,
+            "name, address and tax id of a business, which the operator was told",
+        ),
+    ),
+)
+
+INVOICES: Final = Group(
+    "invoices",
+    "what was invoiced: no number stands for two invoices",
+    (
+        Field("business", B, "Says for whom.", _RECORD, "which businesses ask for invoices"),
+        Field("month", B, "Says for when.", _RECORD, "the same"),
+        Field("revision", B, "Ends the invoice's number.", _RECORD, _NONE),
+        Field(
+            "head",
+            B,
+            "The same invoice is signed again in the same words.",
+            _RECORD,
+            "see InvoiceHead; the last day on which a business asked, if its month was running",
+        ),
+    ),
+)

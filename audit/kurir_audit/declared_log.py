@@ -99,6 +99,23 @@ LOG: Final = (
         ),
     ),
     Group(
+        "blobs-failed",
+        "the file of attachments cannot be written or read; messages go on",
+        (_field("error", "Full disks and broken ones are repaired differently."),),
+    ),
+    Group("blobs-recovered", "attachments are taken again", ()),
+    Group(
+        "blobs-damaged",
+        "chunks were not as they were written, and not handed out",
+        (
+            _field(
+                "chunks",
+                "Says how many were met, so that a failing disk is noticed; never which.",
+                "that somebody asked for an attachment at about this time",
+            ),
+        ),
+    ),
+    Group(
         "certificate-ends",
         "the relay's certificate is about to expire",
         (_field("days", "Says how soon a new one is needed."),),

@@ -138,6 +138,15 @@ NETWORK: Final = (
                 "how busy a network is just now",
             ),
             Field(
+                "chunks moved and room reserved per network",
+                A,
+                "One network must not fill the disk with attachments; its name is a hash under a "
+                "key that changes with each start.",
+                "until the rates have recovered: 64 seconds at most, and 42 hours at most; in "
+                "memory",
+                "how many attachments a network brought in the last two days, and not which",
+            ),
+            Field(
                 "rates per connection, business and mailbox",
                 A,
                 "Floods are slowed where they come from.",

@@ -6,7 +6,15 @@ from typing import Final
 
 from kurir_audit.declaration import Content, Field, Group, IndexEntry, Purpose
 from kurir_audit.declared_evidence import EVIDENCE_INDEXES, MARKS, STARTS, TICKETS
-from kurir_audit.declared_ledger import CHECKPOINTS, LEAVES, PENDING, RATE_CARDS, TILES
+from kurir_audit.declared_ledger import (
+    CHECKPOINTS,
+    INVOICES,
+    LEAVES,
+    PARTIES,
+    PENDING,
+    RATE_CARDS,
+    TILES,
+)
 from kurir_audit.declared_reports import ADJUSTMENTS, REPORTS
 from kurir_wire.ids import DAY, HOUR
 
@@ -399,6 +407,8 @@ STORE: Final = (
     RATE_CARDS,
     REPORTS,
     ADJUSTMENTS,
+    PARTIES,
+    INVOICES,
 )
 
 INDEXES: Final = (

@@ -111,4 +111,10 @@ TOGETHER: Final = (
         "names the business: which mailbox is whose customer, since which hour, at which price.",
         "until the envelope is acknowledged or expires (30 days at most)",
     ),
+    Together(
+        ("blobs.expires_hour", "blobs.chunks", "envelopes.expires_hour"),
+        "With usual lives both tell in which hour something came. In an hour in which little "
+        "came, an attachment and the envelope that tells of it can be guessed to belong together.",
+        "until one of the two is gone",
+    ),
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from kurir_audit.declaration import Content, Field, Group, Purpose
+from kurir_audit.declared_blobs import BLOB_ENTRIES, BLOB_REPLIES, BLOB_REQUESTS
 from kurir_audit.declared_reports import REPORT_ENTRIES, REPORT_REPLIES, REPORT_REQUESTS
 
 D, B, A, O = Purpose.DELIVERY, Purpose.BILLING, Purpose.ABUSE, Purpose.OPERATION  # noqa: E741
@@ -200,6 +201,7 @@ REQUESTS: Final = (
         ),
     ),
     *REPORT_REQUESTS,
+    *BLOB_REQUESTS,
 )
 
 REPLIES: Final = (
@@ -285,7 +287,7 @@ REPLIES: Final = (
     Group(
         "invoice_is",
         "the head of an invoice",
-        (_n(), _own("head", B, "A packed InvoiceHead: count, total, hash of the lines.")),
+        (_n(), _own("head", B, "A packed InvoiceHead: who owes whom how much, for what.")),
     ),
     Group(
         "checkpoint_is",
@@ -313,6 +315,7 @@ REPLIES: Final = (
         ),
     ),
     *REPORT_REPLIES,
+    *BLOB_REPLIES,
 )
 
 ENTRIES: Final = (
@@ -426,4 +429,5 @@ ENTRIES: Final = (
         ),
     ),
     *REPORT_ENTRIES,
+    *BLOB_ENTRIES,
 )

@@ -7,6 +7,7 @@ from typing import Final
 
 from kurir_audit.declaration import Content, Field, Group
 from kurir_audit.declared_billing import STRUCTURES
+from kurir_audit.declared_blobs import BLOB_META, BLOB_META_KEYS, BLOB_STORE
 from kurir_audit.declared_log import COMMON, LOG
 from kurir_audit.declared_metrics import METRICS
 from kurir_audit.declared_network import NETWORK
@@ -20,7 +21,7 @@ _HEAD: Final = """\
 # What the relay can see
 
 A relay that cannot read messages still sees that there are some. This is the complete list of what
-it sees: every column of its database, every field of its log, every field that crosses its sockets,
+it sees: every column of its files, every field of its log, every field that crosses its sockets,
 and what it holds in memory. Tests hold the list against the relay's real schema, log and frames,
 and fail on anything that is not here; `kurir-audit inventory --db FILE` does the same with a
 database that you have.
@@ -44,6 +45,8 @@ one, that is a bug.
 that breaks its own rules cares to remember | `charges.body`, `Charge.opening` |
 | market, category, class, price and day of each settled business message; not whose, but see \
 [What columns give together](#what-columns-give-together) | `leaves` |
+| that attachments wait, of how many chunks of 64 KiB, until which hour, and that somebody \
+brings and fetches them; not from whom, for whom, or with which message | `blobs` |
 | network addresses, and what one connection opens | the connection |
 
 ## What it does not learn
@@ -72,7 +75,8 @@ What a *live* relay can conclude by watching times and connections is another ma
 
 def render() -> str:
     """The whole document."""
-    parts = [_HEAD, "## In the database\n", _store(), "## In the log\n", _log()]
+    parts = [_HEAD, "## In the database\n", _store(), "## In the file of blobs\n", _blobs()]
+    parts += ["## In the log\n", _log()]
     parts += ["## In the operator's monitoring\n", _section(METRICS, "`metrics`")]
     parts += ["## On the wire\n", _wire(), "## From the network, and in memory\n"]
     parts += [_section(group, group.name[0].upper() + group.name[1:]) for group in NETWORK]
@@ -100,6 +104,18 @@ def _store() -> str:
     )
     pairs = ((", ".join(f"`{c}`" for c in t.columns), t.follows, t.lasts) for t in TOGETHER)
     parts.append(_table(("columns", "what follows", "for how long"), pairs))
+    return "\n".join(parts)
+
+
+def _blobs() -> str:
+    parts = [
+        "A second SQLite file beside the database, with the same settings, for attachments. "
+        "Nothing in one of the\nfiles refers to the other.\n"
+    ]
+    for group in BLOB_STORE:
+        parts.append(_section(group, f"`{group.name}`" + (" of blobs" * (group is BLOB_META))))
+        if group is BLOB_META:
+            parts.append(_section(BLOB_META_KEYS, "`meta` of blobs, its keys"))
     return "\n".join(parts)
 
 

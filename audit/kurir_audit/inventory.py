@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from kurir_audit import database
-from kurir_audit.declaration import Field, IndexEntry
+from kurir_audit.declaration import Field, Group, IndexEntry
+from kurir_audit.declared_blobs import BLOB_META_KEYS, BLOB_STORE, BLOBS
 from kurir_audit.declared_store import INDEXES, META, META_KEYS, STORE
 
 
@@ -56,26 +58,48 @@ class Inventory:
     file_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Declared:
+    """What one of the relay's files may hold."""
+
+    store: tuple[Group, ...]
+    meta_keys: Group
+    indexes: tuple[IndexEntry, ...]
+
+
+_DATABASE: Final = _Declared(STORE, META_KEYS, INDEXES)
+_BLOB_FILE: Final = _Declared(BLOB_STORE, BLOB_META_KEYS, ())
+
+
 def take(path: Path) -> Inventory:
-    """Take the inventory of a database.
+    """Take the inventory of a relay's database, or of its file of blobs.
 
     :raises EvidenceFileError: it cannot be read
     """
     with database.open_read_only(path) as connection:
         found = database.tables(connection)
-        lines = tuple(_table_line(connection, table) for table in found)
-        index_lines = tuple(map(_index_line, database.indexes(connection)))
+        # One that has this table among others is held to the list of blobs, and fails it.
+        is_of_blobs = any(table.name == BLOBS.name for table in found)
+        declared = _BLOB_FILE if is_of_blobs else _DATABASE
+        lines = tuple(_table_line(connection, declared, table) for table in found)
+        index_lines = tuple(_index_line(declared, index) for index in database.indexes(connection))
         unknown = [name for line in lines for name in _unknown_in(line)]
         unknown += [f"index {line.name}" for line in index_lines if line.why is None]
         unknown += [f"trigger {name}" for name in database.triggers(connection)]
-        unknown += _unknown_keys(connection, found)
+        unknown += _unknown_keys(connection, declared, found)
     return Inventory(
-        lines, index_lines, tuple(unknown), _missing(found, index_lines), path.stat().st_size
+        lines,
+        index_lines,
+        tuple(unknown),
+        _missing(declared, found, index_lines),
+        path.stat().st_size,
     )
 
 
-def _table_line(connection: database.Connection, table: database.Table) -> TableLine:
-    group = next((group for group in STORE if group.name == table.name), None)
+def _table_line(
+    connection: database.Connection, declared: _Declared, table: database.Table
+) -> TableLine:
+    group = next((group for group in declared.store if group.name == table.name), None)
     sizes = database.column_bytes(connection, table)
     columns = tuple(
         ColumnLine(name, group.field(name) if group else None, size)
@@ -85,11 +109,11 @@ def _table_line(connection: database.Connection, table: database.Table) -> Table
     return TableLine(table.name, group.about if group else None, rows, columns)
 
 
-def _index_line(index: database.Index) -> IndexLine:
+def _index_line(of: _Declared, index: database.Index) -> IndexLine:
     if index.implicit:
         return IndexLine(index.name, index.table, index.columns, "Belongs to a key of the table.")
     declared: IndexEntry | None = next(
-        (entry for entry in INDEXES if entry.name == index.name), None
+        (entry for entry in of.indexes if entry.name == index.name), None
     )
     same = declared is not None and (declared.table, declared.columns) == (
         index.table,
@@ -106,25 +130,32 @@ def _unknown_in(line: TableLine) -> list[str]:
     return [f"column {line.name}.{column.name}" for column in line.columns if column.field is None]
 
 
-def _unknown_keys(connection: database.Connection, found: tuple[database.Table, ...]) -> list[str]:
+def _unknown_keys(
+    connection: database.Connection, declared: _Declared, found: tuple[database.Table, ...]
+) -> list[str]:
     """A table of keys and values can hold anything, so its keys are held to the list as well."""
     table = next((table for table in found if table.name == META.name), None)
     if table is None or "key" not in table.columns:
         return []
     at = table.columns.index("key")
     keys = (str(row[at]) for row in database.rows(connection, table))
-    return [f"key {META.name}[{key}]" for key in keys if META_KEYS.field(key) is None]
+    return [f"key {META.name}[{key}]" for key in keys if declared.meta_keys.field(key) is None]
 
 
-def _missing(found: tuple[database.Table, ...], indexes: tuple[IndexLine, ...]) -> tuple[str, ...]:
+def _missing(
+    declared: _Declared, found: tuple[database.Table, ...], indexes: tuple[IndexLine, ...]
+) -> tuple[str, ...]:
     columns = {table.name: table.columns for table in found}
-    names = [f"table {group.name}" for group in STORE if group.name not in columns]
+    names = [f"table {group.name}" for group in declared.store if group.name not in columns]
     names += [
         f"column {group.name}.{name}"
-        for group in STORE
+        for group in declared.store
         if group.name in columns
         for name in group.names
         if name not in columns[group.name]
     ]
     have = {index.name for index in indexes}
-    return (*names, *(f"index {entry.name}" for entry in INDEXES if entry.name not in have))
+    return (
+        *names,
+        *(f"index {entry.name}" for entry in declared.indexes if entry.name not in have),
+    )

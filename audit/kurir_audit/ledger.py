@@ -8,16 +8,17 @@ be signed by the relay and have the root that these entries give. No mailbox is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
+from kurir_audit.books import Bill, Books, Month, Name
 from kurir_audit.capture import reason
 from kurir_audit.errors import EvidenceFileError
 from kurir_billing.adjust import Adjust, check_ruling
+from kurir_billing.dates import month_of_day, show_day
 from kurir_billing.errors import BillingError, EvidenceError, LedgerError
-from kurir_billing.invoice import month_of_day, show_day
 from kurir_billing.kinds import Category, Class
 from kurir_billing.lane import Lane
 from kurir_billing.leaf import Leaf
@@ -30,27 +31,6 @@ from kurir_wire.ids import Hash, RelayId
 from kurir_wire.merkle import Growing
 from kurir_wire.relaycert import RelayCert
 
-ADJUSTMENT: Final = "adjustment"
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Kind:
-    """What is added up together. ``month`` is year * 100 + month; ``klass`` that of the charges, or
-    :data:`ADJUSTMENT`."""
-
-    business: bytes
-    month: int
-    market: str
-    klass: str
-
-
-@dataclass(slots=True)
-class Total:
-    """How many settled charges or adjustments, and what they cost."""
-
-    count: int = 0
-    micro_usd: int = 0
-
 
 @dataclass(slots=True)
 class Account:
@@ -62,7 +42,9 @@ class Account:
     hashes: list[Hash] = field(default_factory=list)
     checkpoints: int = 0
     adjustments: int = 0
-    totals: dict[Kind, Total] = field(default_factory=dict)
+    bills: dict[Name, Bill] = field(default_factory=dict)
+    kept: dict[Name, Month] = field(default_factory=dict)
+    cards: Mapping[Hash, RateCard] = field(default_factory=dict)
     fault: str | None = None
 
     @property
@@ -71,16 +53,17 @@ class Account:
         return self.cert.relay_id if self.cert else None
 
 
-def examine(file: Path) -> Account:
+def examine(file: Path, wanted: Collection[Name] = ()) -> Account:
     """Recompute one export.
 
+    :param wanted: businesses and months of which all leaves are kept
     :raises EvidenceFileError: it cannot be read
     """
     account = Account(file)
     number = 0
     try:
         with file.open("rb") as lines:
-            reader = _Reader(account, _re_rated(lines))
+            reader = _Reader(account, wanted, _re_rated(lines))
             lines.seek(0)
             while line := lines.readline(MAX_LINE + 1):
                 number += 1
@@ -157,16 +140,19 @@ class _Reader:
     :param re_rated: the hashes of the leaves that adjustments in the file name
     """
 
-    def __init__(self, account: Account, re_rated: frozenset[Hash]) -> None:
+    def __init__(
+        self, account: Account, wanted: Collection[Name], re_rated: frozenset[Hash]
+    ) -> None:
         self._account = account
         self._re_rated = re_rated
         self._cert: RelayCert | None = None
-        self._cards: dict[Hash, RateCard] = {}
+        self._books = Books(wanted)
         self._lanes: set[Lane] = set()
         self._charges: dict[Hash, int] = {}
         self._leaves: dict[Hash, Leaf] = {}
         """Those that adjustments name, by their hash."""
-        self._adjusted: set[Hash] = set()
+        self._adjusted: dict[Hash, int] = {}
+        """The place of the adjustment of a leaf."""
         self._ruled: list[tuple[int, Adjust]] = []
         """Adjustments since the last checkpoint, with their places: one may stand before its leaf,
         as a day's entries stand in the order of their hashes."""
@@ -189,7 +175,7 @@ class _Reader:
         match part:
             case PriceList(card):
                 opened, name = open_rate_card(card, self._cert.operator_pk, self._cert.relay_id)
-                self._cards[name] = opened
+                self._books.add_card(name, opened)
             case Leaf():
                 self._leaf(part, self._cert.relay_id)
             case Adjust():
@@ -202,6 +188,10 @@ class _Reader:
             raise LedgerError("there is no certificate")
         if self._open:
             raise LedgerError(f"{len(self._open)} entries follow the last checkpoint")
+        self._books.close(None, self._cert.relay_id)
+        self._account.bills = self._books.bills
+        self._account.kept = self._books.kept
+        self._account.cards = self._books.cards
 
     def _leaf(self, leaf: Leaf, relay_id: RelayId) -> None:
         index = self._tree.size
@@ -217,21 +207,13 @@ class _Reader:
             )
         name = leaf.charge_hash(relay_id)
         if name in self._charges:
-            raise LedgerError(f"the same charge is leaf {self._charges[name]} already")
+            raise LedgerError(f"the same charge is entry {self._charges[name]} already")
         self._charges[name] = index
         leaf_hash = leaf.hash(relay_id)
         if leaf_hash in self._re_rated:
             self._leaves[leaf_hash] = leaf
         self._append(leaf.settled_day, entry_hash(leaf, relay_id), "leaf")
-        kind = Kind(
-            leaf.lane.business_id,
-            month_of_day(leaf.settled_day),
-            leaf.line.market,
-            Class(leaf.line.klass).name.lower(),
-        )
-        total = self._account.totals.setdefault(kind, Total())
-        total.count += 1
-        total.micro_usd += leaf.line.list_price
+        self._books.add_leaf(leaf)
 
     def _adjust(self, adjust: Adjust, relay_id: RelayId) -> None:
         self._ruled.append((self._tree.size, adjust))
@@ -250,17 +232,15 @@ class _Reader:
         if leaf is None:
             raise LedgerError(f"entry {index} re-rates a charge that is not in this ledger")
         if name in self._adjusted:
-            raise LedgerError(f"entry {index} re-rates a charge for the second time")
-        self._adjusted.add(name)
+            raise LedgerError(
+                f"entry {index} re-rates a charge that entry {self._adjusted[name]} re-rated"
+            )
+        self._adjusted[name] = index
         try:
             check_ruling(adjust, leaf, cert.operator_pk, cert.relay_id, self._card(leaf))
         except EvidenceError as error:
             raise LedgerError(f"entry {index}: {error}") from error
-        month = month_of_day(adjust.day)
-        kind = Kind(leaf.lane.business_id, month, leaf.line.market, ADJUSTMENT)
-        total = self._account.totals.setdefault(kind, Total())
-        total.count += 1
-        total.micro_usd += adjust.delta_micro_usd
+        self._books.add_adjust(adjust)
 
     def _due(self, leaf: Leaf) -> int:
         line = leaf.line
@@ -269,7 +249,7 @@ class _Reader:
         ).micro_usd
 
     def _card(self, leaf: Leaf) -> RateCard:
-        card = self._cards.get(Hash(leaf.line.rate_card))
+        card = self._books.cards.get(Hash(leaf.line.rate_card))
         if card is None:
             raise EvidenceError("was priced by a rate card that is not in this file")
         return card
@@ -295,6 +275,7 @@ class _Reader:
             self._judge(index, adjust, cert)
         self._account.adjustments += len(self._ruled)
         self._ruled.clear()
+        self._books.close(month_of_day(closed.day), cert.relay_id)
         self._account.checkpoints += 1
         self._day = closed.day
         self._open.clear()

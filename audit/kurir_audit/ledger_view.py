@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kurir_audit.ledger import Account
+from kurir_billing.dates import show_month
 
 SHOWN_ID: Final = 16
 """Hex digits of a business id that are shown: enough to find it."""
@@ -42,7 +43,8 @@ def verdict(accounts: list[Account], forks: list[str]) -> Text:
         text.append("this ledger does not hold", style="bold red")
     else:
         text.append(
-            "every leaf signed, opened, priced by its card and there once; every root recomputed",
+            "every leaf signed, opened, priced by its card and there once; "
+            "every root and every bill recomputed",
             style="bold green",
         )
     return text
@@ -61,14 +63,31 @@ def accounts_json(accounts: list[Account], forks: list[str]) -> dict[str, Any]:
                 "fault": account.fault,
                 "totals": [
                     {
-                        "business": kind.business.hex(),
-                        "month": _month(kind.month),
-                        "market": kind.market,
-                        "class": kind.klass,
-                        "count": total.count,
-                        "micro_usd": total.micro_usd,
+                        "business": business.hex(),
+                        "month": show_month(month),
+                        "market": group.market,
+                        "tariff": group.tariff,
+                        "category": group.category.name.lower(),
+                        "class": group.klass.name.lower(),
+                        "why": group.why.name.lower(),
+                        "unit_micro_usd": group.unit,
+                        "count": group.count,
+                        "micro_usd": group.amount,
                     }
-                    for kind, total in sorted(account.totals.items())
+                    for (business, month), bill in sorted(account.bills.items())
+                    for group in bill.groups
+                ],
+                "bills": [
+                    {
+                        "business": business.hex(),
+                        "month": show_month(month),
+                        "count": bill.count,
+                        "subtotal_micro_usd": bill.sums.subtotal,
+                        "fee_micro_usd": bill.sums.fee,
+                        "adjustments_micro_usd": bill.sums.adjustments,
+                        "total_micro_usd": bill.sums.total,
+                    }
+                    for (business, month), bill in sorted(account.bills.items())
                 ],
             }
             for account in accounts
@@ -79,21 +98,16 @@ def accounts_json(accounts: list[Account], forks: list[str]) -> dict[str, Any]:
 
 def _totals(account: Account) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for head in ("business", "month", "market", "class"):
+    for head in ("business", "month"):
         table.add_column(head)
-    for head in ("settled", "micro-USD"):
+    for head in ("settled", "messages", "fee", "adjustments", "micro-USD"):
         table.add_column(head, justify="right")
-    for kind, total in sorted(account.totals.items()):
+    for (business, month), bill in sorted(account.bills.items()):
+        sums = bill.sums
         table.add_row(
-            kind.business.hex()[:SHOWN_ID],
-            _month(kind.month),
-            kind.market,
-            kind.klass.replace("_", " "),
-            f"{total.count:,}",
-            f"{total.micro_usd:,}",
+            business.hex()[:SHOWN_ID],
+            show_month(month),
+            f"{bill.count:,}",
+            *(f"{part:,}" for part in (sums.subtotal, sums.fee, sums.adjustments, sums.total)),
         )
     return table
-
-
-def _month(month: int) -> str:
-    return f"{month // 100:04}-{month % 100:02}"

@@ -12,7 +12,7 @@ from functools import cache
 from msgspec import Struct
 
 from kurir_audit.events import Blocked, Events, Name, Sent, Unblocked, Wrote
-from kurir_billing.invoice import month_of_day
+from kurir_billing.dates import month_of_day
 from kurir_billing.kinds import Category, Class, PassKind, RefusalCode
 from kurir_billing.quotas import Due, Settled, amounts_due
 from kurir_billing.ratecard import RateCard

@@ -4,13 +4,12 @@ that prove them, and believes neither the operator nor the customer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from kurir_billing.adjust import Adjust, check_adjust, open_adjust
+from kurir_billing.adjust import open_adjust
+from kurir_billing.adjusted import Ruling, check_adjustment
 from kurir_billing.errors import BillingError, EvidenceError, InvoiceError
-from kurir_billing.leaf import Leaf, open_leaf
+from kurir_billing.leaf import open_leaf
 from kurir_billing.ratecard import RateCard, open_rate_card
-from kurir_billing.report import Report, check_report, open_report
+from kurir_billing.report import check_report, open_report
 from kurir_client.errors import RelayError
 from kurir_client.link import Link
 from kurir_client.profile import Profile
@@ -19,19 +18,9 @@ from kurir_crypto.errors import CryptoError
 from kurir_crypto.sealing import EnvelopeKeyPair, open_copy
 from kurir_wire import frames
 from kurir_wire.entries import Adjusted
-from kurir_wire.errors import WireError
+from kurir_wire.errors import SignatureError, WireError
 from kurir_wire.ids import NO_HASH, Hash
 from kurir_wire.relaycert import RelayCert
-
-
-@dataclass(frozen=True, slots=True)
-class Ruling:
-    """A re-rated charge. ``report`` is missing if no key of ours opens it: an envelope key is kept
-    for 61 days after its last use, and a report that was opened is kept."""
-
-    adjust: Adjust
-    leaf: Leaf
-    report: Report | None
 
 
 async def fetch(profile: Profile, link: Link, month: int) -> tuple[Ruling, ...]:
@@ -93,6 +82,19 @@ async def fetch_cards(link: Link, rulings: tuple[Ruling, ...]) -> dict[Hash, Rat
     return cards
 
 
+def reported(profile: Profile, cert: RelayCert) -> dict[Hash, int]:
+    """The day of each adjustment that the relay ever sent and its operator signed, by leaf hash."""
+    found: dict[Hash, int] = {}
+    for row in profile.store.adjustments():
+        adjust = open_adjust(row.body)
+        try:
+            adjust.verify(cert.operator_pk, cert.relay_id)
+        except SignatureError:
+            continue  # it binds nobody; an invoice that lists it does not hold
+        found[Hash(adjust.leaf)] = adjust.day
+    return found
+
+
 def text_of(ruling: Ruling, profile: Profile) -> str | None:
     """What the message said, if the report proves it."""
     if ruling.report is None:
@@ -133,11 +135,4 @@ def _check(profile: Profile, cert: RelayCert, cards: dict[Hash, RateCard], rulin
         raise EvidenceError("is of a charge that this business never signed")
     if own.settled_day is not None and own.settled_day != leaf.settled_day:
         raise EvidenceError("is of a charge that settled on another day")
-    card = cards.get(Hash(leaf.line.rate_card))
-    if card is None:
-        raise EvidenceError("is of a charge whose rate card is not here")
-    if ruling.report is None:
-        raise EvidenceError(
-            "comes without a report that opens; ask the operator for it before you pay"
-        )
-    check_adjust(ruling.adjust, leaf, ruling.report, cert.operator_pk, relay_id, card)
+    check_adjustment(ruling, cert.operator_pk, relay_id, leaf.lane.business_id, cards)

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Final
 
+from kurir_billing.adjust import Adjust
 from kurir_billing.errors import LedgerError
 from kurir_billing.leaf import Leaf
-from kurir_billing.ledger import Checkpoint, open_checkpoint
-from kurir_billing.standing import PlaceInLedger, Standing
+from kurir_billing.ledger import Checkpoint, PlaceInLedger, open_checkpoint
+from kurir_billing.standing import Standing
 from kurir_client.errors import LedgerForkError, RelayError
 from kurir_client.link import Link
 from kurir_client.profile import Profile
@@ -36,11 +37,13 @@ def known(profile: Profile) -> dict[int, Hash]:
     return {seen.size: Hash(seen.root) for seen in profile.store.checkpoints(agreeing=True)}
 
 
-async def fetch_standing(profile: Profile, link: Link, leaves: Sequence[Leaf]) -> Standing | None:
-    """Where these leaves stand in the newest state of the ledger, which is accepted or refused
-    first.
+async def fetch_standing(
+    profile: Profile, link: Link, leaves: Sequence[Leaf], adjusts: Sequence[Adjust] = ()
+) -> tuple[Standing | None, tuple[PlaceInLedger, ...]]:
+    """Where these leaves and adjustments, each in order of their days, stand in the newest state
+    of the ledger, which is accepted or refused first.
 
-    :returns: ``None`` while the ledger is empty
+    :returns: also the places of the adjustments; ``None`` and nothing while the ledger is empty
     :raises LedgerForkError: it is not the ledger that it was
     :raises RelayError: the relay gives no proofs
     """
@@ -53,14 +56,18 @@ async def fetch_standing(profile: Profile, link: Link, leaves: Sequence[Leaf]) -
                 "settled charges",
                 "the signed checkpoint is kept: see kurir business ledger",
             )
-        return None
+        return None, ()
     try:
         now = open_checkpoint(note, link.cert.checkpoint_pk, link.relay_id)
     except LedgerError as error:
         raise RelayError(f"the relay sends no checkpoint of its ledger: {error}") from error
     growth = await _accept(profile, link, last, note, now)
-    places = await _places(profile, link, now, leaves)
-    return Standing(note, places, last.note if last else None, growth)
+    relay_id = profile.relay_id
+    settled = [(leaf.settled_day, leaf.charge_hash(relay_id)) for leaf in leaves]
+    decided = [(adjust.day, adjust.hash(relay_id)) for adjust in adjusts]
+    places = await _places(link, now, settled)
+    standing = Standing(note, places, last.note if last else None, growth)
+    return standing, await _places(link, now, decided)
 
 
 async def _newest(link: Link) -> bytes | None:
@@ -114,11 +121,12 @@ async def _growth(link: Link, old: int, new: int) -> tuple[bytes, ...]:
 
 
 async def _places(
-    profile: Profile, link: Link, now: Checkpoint, leaves: Sequence[Leaf]
+    link: Link, now: Checkpoint, entries: Sequence[tuple[int, Hash]]
 ) -> tuple[PlaceInLedger, ...]:
+    """:param entries: day and name of each"""
     places: list[PlaceInLedger] = []
-    for day, group in groupby(leaves, lambda leaf: leaf.settled_day):
-        names = [leaf.charge_hash(profile.relay_id) for leaf in group]
+    for day, group in groupby(entries, lambda entry: entry[0]):
+        names = [name for _, name in group]
         for first in range(0, len(names), MAX_ITEMS):
             page: list[bytes] = list(names[first : first + MAX_ITEMS])
             answer = await link.request(
@@ -126,7 +134,7 @@ async def _places(
                 frames.InclusionIs,
             )
             if len(answer.places) != len(page):
-                raise RelayError("the relay answered for another number of charges than asked")
+                raise RelayError("the relay answered for another number of entries than asked")
             places += (PlaceInLedger(place.index, tuple(place.proof)) for place in answer.places)
     return tuple(places)
 

@@ -43,3 +43,7 @@ class ReportRows(Database):
     def adjustment(self, name: bytes) -> OwnAdjust | None:
         """By its hash."""
         return next(iter(self._rows(OwnAdjust, "WHERE hash = ?", name)), None)
+
+    def adjustments(self) -> list[OwnAdjust]:
+        """All that were kept."""
+        return self._rows(OwnAdjust, "")

@@ -42,6 +42,14 @@ class Checkpoint:
     root: Hash
 
 
+@dataclass(frozen=True, slots=True)
+class PlaceInLedger:
+    """Where one entry stands (from 0), and the proof that it does."""
+
+    index: int
+    proof: tuple[bytes, ...]
+
+
 def adjust_hash(adjust: Adjust, relay_id: RelayId) -> Hash:
     """The hash by which an adjustment stands in the tree."""
     return leaf_hash(adjust.hash(relay_id))

@@ -15,8 +15,8 @@ from datetime import date
 from typing import Final, TypeAlias
 
 from kurir_billing.adjust import Adjust, open_adjust, packed_adjust
+from kurir_billing.dates import EPOCH_ORDINAL, show_day
 from kurir_billing.errors import LedgerError
-from kurir_billing.invoice import EPOCH_ORDINAL, show_day
 from kurir_billing.leaf import Leaf, open_leaf, packed_leaf
 from kurir_wire.codec import pack, unpack
 from kurir_wire.errors import WireError

@@ -30,6 +30,7 @@ _MAX_SHOWN: Final = 200
 """Characters that an error repeats."""
 
 MicroUsd = Annotated[int, Meta(ge=0, le=1_000_000_000)]
+MonthlyMicroUsd = Annotated[int, Meta(ge=0, le=1_000_000_000_000)]
 MarketCode = Annotated[str, Meta(pattern=r"^[A-Z0-9]{2,8}\Z")]
 CountryCode = Annotated[str, Meta(pattern=r"^[A-Z]{2}\Z")]
 
@@ -72,13 +73,17 @@ class Rates(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
                 return []
 
 
-class RateCard(Struct, frozen=True, forbid_unknown_fields=True):
-    """One version of the prices, in force from ``effective_from`` (seconds) on."""
+class RateCard(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One version of the prices, in force from ``effective_from`` (seconds) on.
+
+    ``flat_monthly_micro_usd``: the fee of the tariff ``flat``, if the card has one.
+    """
 
     version: Annotated[int, Meta(ge=1, le=0xFFFF_FFFF)]
     currency: str
     effective_from: U63
     markets: dict[MarketCode, Rates]
+    flat_monthly_micro_usd: MonthlyMicroUsd | None = None
 
     def rates(self, market: str) -> Rates:
         """The prices of a market; an unknown one is priced as ``OTHER``."""

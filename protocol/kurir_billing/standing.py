@@ -9,20 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from kurir_billing.adjusted import Adjustment
 from kurir_billing.errors import InvoiceError, LedgerError
 from kurir_billing.leaf import Leaf
-from kurir_billing.ledger import Checkpoint, entry_hash, open_checkpoint
+from kurir_billing.ledger import (
+    Checkpoint,
+    PlaceInLedger,
+    adjust_hash,
+    entry_hash,
+    open_checkpoint,
+)
 from kurir_wire.ids import Hash
 from kurir_wire.merkle import is_consistent, is_included
 from kurir_wire.relaycert import RelayCert
-
-
-@dataclass(frozen=True, slots=True)
-class PlaceInLedger:
-    """Where one leaf stands, and the proof that it does."""
-
-    index: int
-    proof: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +40,16 @@ def check_standing(
     leaves: Sequence[Leaf],
     cert: RelayCert,
     known: Mapping[int, Hash],
+    adjustments: Sequence[Adjustment] = (),
 ) -> None:
-    """Whether every line is in the ledger, and the ledger is the one that the business knows.
+    """Whether every line and adjustment is in the ledger, and the ledger is the one that the
+    business knows.
 
     :param known: the checkpoints that the business accepted: size to root
     :raises InvoiceError: the first difference
     """
     if standing is None:
-        if leaves:
+        if leaves or adjustments:
             raise InvoiceError("checkpoint", "is missing, so the lines are in no ledger")
         if known:
             raise InvoiceError("checkpoint", "is missing, and you have seen this ledger before")
@@ -56,11 +57,18 @@ def check_standing(
     now = _opened("checkpoint", standing.checkpoint, cert)
     if len(standing.places) != len(leaves):
         raise InvoiceError("lines", "are not as many as their places in the ledger")
-    for number, (leaf, place) in enumerate(zip(leaves, standing.places, strict=True), 1):
-        entry = entry_hash(leaf, cert.relay_id)
+    entries = [
+        (f"line {number}", entry_hash(leaf, cert.relay_id), place)
+        for number, (leaf, place) in enumerate(zip(leaves, standing.places, strict=True), 1)
+    ]
+    entries += (
+        (f"adjustment {number}", adjust_hash(item.adjust, cert.relay_id), item.place)
+        for number, item in enumerate(adjustments, 1)
+    )
+    for where, entry, place in entries:
         if not is_included(entry, place.index, now.size, place.proof, now.root):
             raise InvoiceError(
-                f"line {number}", f"its proof does not show it at place {place.index} of the ledger"
+                where, f"its proof does not show it at place {place.index} of the ledger"
             )
     since = None if standing.since is None else _opened("since", standing.since, cert)
     if since is None:

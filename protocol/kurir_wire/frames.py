@@ -5,10 +5,12 @@ reply repeats. Lists go both ways, so that one frame and one commit serve many e
 
 Client to relay: beacon, create, open, delete, submit, ack, put_card, get_card, register,
 put_prekeys, get_business, prove, rate_card, settlements, invoice, checkpoint, inclusion,
-consistency, terms, set_refused, report, adjustments.
+consistency, terms, set_refused, report, adjustments, blob_new, blob_put, blob_status, blob_get,
+blob_delete.
 Relay to client: welcome, results, error, deliver, beacon_is, card_is, business_is, rate_card_is,
 settlements_are, invoice_is, checkpoint_is, inclusion_is, consistency_is, terms_are,
-adjustments_are.
+adjustments_are, blob_status_is, blob_chunks_are.
+Those about blobs stand in :mod:`kurir_wire.blob_frames`.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from msgspec import Meta, Struct
 
 from kurir_wire import codec
 from kurir_wire.beacons import Beacon
+from kurir_wire.blob_frames import BlobPush, BlobRequest
 from kurir_wire.cards import Badge
 from kurir_wire.entries import (
     Ack,
@@ -36,6 +39,7 @@ from kurir_wire.entries import (
 )
 from kurir_wire.errors import UnknownFrameError
 from kurir_wire.limits import (
+    MAX_HEAD,
     MAX_ITEMS,
     MAX_PREKEYS,
     MAX_TICKETS,
@@ -299,7 +303,7 @@ class InvoiceIs(_Frame, frozen=True, tag="invoice_is"):
     """Reply to invoice: a packed invoice head."""
 
     n: U32
-    head: Small
+    head: Annotated[bytes, Meta(min_length=1, max_length=MAX_HEAD)]
 
 
 class CheckpointIs(_Frame, frozen=True, tag="checkpoint_is"):
@@ -365,6 +369,7 @@ Request: TypeAlias = (
     | SetRefused
     | SendReport
     | GetAdjustments
+    | BlobRequest
 )
 """What a client may send."""
 
@@ -384,6 +389,7 @@ Push: TypeAlias = (
     | ConsistencyIs
     | TermsAre
     | AdjustmentsAre
+    | BlobPush
 )
 """What a relay may send."""
 

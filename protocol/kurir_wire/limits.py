@@ -38,6 +38,8 @@ CARD_LIFE: Final = 30 * 86_400
 """Seconds a card is valid: a lost business key stops being handed out within a month."""
 CLOCK_SKEW: Final = 300
 """Seconds by which two clocks may differ before a certificate or card counts as not yet valid."""
+MAX_HEAD: Final = 8_192
+"""Bytes of an invoice's head: seller and buyer with full addresses in any script."""
 MAX_PROOF: Final = 64
 """Hashes in one proof about the ledger: a tree of 2 ** 63 leaves needs no more."""
 MAX_TEXT_DETAIL: Final = 300
@@ -47,3 +49,12 @@ MAX_REPORT_REASON: Final = 300
 REPORT_SIZES: Final = (4_096, 16_384, 73_728)
 """The only lengths of a sealed report, in bytes: as coarse as those of the envelopes that an
 address takes, and the last one has room for what stands around the longest message."""
+
+# Blobs
+
+CHUNK_BYTES: Final = 65_536
+"""Bytes of every chunk of a blob, the last one as well: the relay learns a size in chunks only."""
+MAX_BLOB_CHUNKS: Final = 1_024
+"""Chunks of one blob: 64 MiB, a few minutes of film."""
+CHUNKS_AT_ONCE: Final = 4
+"""Chunks in one frame, either way: 256 KiB is worth a commit, and never holds much memory."""

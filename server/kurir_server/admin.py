@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from kurir_billing.errors import RateCardError
+from kurir_billing.party import Party
 from kurir_billing.ratecard import RateCard, bundled, canonical, parse, rate_card_hash
 from kurir_billing.tariffs import TARIFFS, Tariff
 from kurir_server import keyfiles
@@ -16,6 +17,7 @@ from kurir_server.errors import ConfigError, RelayError
 from kurir_server.housekeeping import remove_business
 from kurir_server.keys import RelayKeys
 from kurir_server.limits import BADGE_DAYS, FIRST_STARTS
+from kurir_server.parties import note_name, party_of, record
 from kurir_server.rows import Approval, Business, Rows, StoredRateCard
 from kurir_server.writer import create_database, offline
 from kurir_wire.cards import (
@@ -29,7 +31,7 @@ from kurir_wire.cards import (
 )
 from kurir_wire.codec import unpack
 from kurir_wire.errors import WireError
-from kurir_wire.ids import DAY, BusinessId
+from kurir_wire.ids import DAY, BusinessId, RelayId
 from kurir_wire.limits import MAX_CARD, MAX_NAME
 
 TIERS: Final = {name: number for number, name in TIER_NAMES.items() if number != TIER_NONE}
@@ -121,6 +123,7 @@ def approve(
         limit = _starts(before, number, starts)
         _check_free(number, chosen)
         rows.approve(business_id, approval(keys, before, number, chosen, limit, legal_name, now))
+        note_name(rows, business_id, legal_name)
         return find_business(rows, business_id)
 
     with offline(db) as store:
@@ -190,6 +193,50 @@ def remove(db: Path, business_id: BusinessId) -> None:
 
     with offline(db) as store:
         store.transact(work)
+
+
+def seller(db: Path) -> Party:
+    """Who runs the relay."""
+    with offline(db) as store:
+        relay_id = RelayId(store.relay_id)
+        return store.transact(lambda rows: party_of(rows, relay_id))
+
+
+def set_seller(db: Path, party: Party) -> None:
+    """:raises ConfigError: without a name, or with text that cannot stand on an invoice"""
+    if not party.legal_name:
+        raise ConfigError("a seller has a legal name")
+    with offline(db) as store:
+        relay_id = RelayId(store.relay_id)
+        store.transact(lambda rows: record(rows, relay_id, party))
+
+
+def buyer(db: Path, business_id: BusinessId) -> Party:
+    """What is recorded of a business."""
+    with offline(db) as store:
+        return store.transact(lambda rows: party_of(rows, business_id))
+
+
+def set_buyer(
+    db: Path, business_id: BusinessId, address: list[str], tax_id: str, notes: list[str]
+) -> Party:
+    """Everything about a buyer but its name, which is the certified one.
+
+    :raises ConfigError: not approved yet, or with text that cannot stand on an invoice
+    """
+
+    def work(rows: Rows) -> Party:
+        name = party_of(rows, business_id).legal_name
+        if not name:
+            raise ConfigError(
+                "no business of this id was approved here", "see: kurir-relay business list"
+            )
+        party = Party(name, address, tax_id, notes)
+        record(rows, business_id, party)
+        return party
+
+    with offline(db) as store:
+        return store.transact(work)
 
 
 def rate_cards(db: Path) -> list[StoredRateCard]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from kurir_server import keyfiles
+from kurir_server.blob_writer import BlobWriter, OpenBlobs, blobs_beside
 from kurir_server.clock import Clock
 from kurir_server.config import Config, shown, write_ready
 from kurir_server.connection import Connection
@@ -24,7 +25,7 @@ from kurir_server.housekeeping import Step, Tidied, tidy
 from kurir_server.hub import Hub
 from kurir_server.keys import RelayKeys
 from kurir_server.ledger import Ledger
-from kurir_server.limits import MAX_OUTSTANDING, TIDY_SECONDS
+from kurir_server.limits import TIDY_SECONDS
 from kurir_server.listener import Listener
 from kurir_server.log import Event, Log
 from kurir_server.meter import Meter
@@ -37,8 +38,10 @@ from kurir_server.relay import Relay
 from kurir_server.reload import Reload
 from kurir_server.rows import Moment, Rows
 from kurir_server.services import Services
+from kurir_server.session import Session
 from kurir_server.startup import check_certificate, check_database, only_one, warn_of_end
-from kurir_server.store import AsyncStore, Store, open_async
+from kurir_server.storage import AsyncStore
+from kurir_server.store import Store, open_async
 from kurir_server.tls import context_for
 from kurir_server.work import Failed
 from kurir_server.writer import Writer
@@ -51,51 +54,24 @@ JUMP_SECONDS: Final = 2 * TIDY_SECONDS
 """Relay time that moved so far at once came from the demo clock: then housekeeping is due."""
 
 
-class _Session:
-    """Between one peer and its connection state."""
-
-    __slots__ = ("_app", "_connection", "_peer", "_progress")
-
-    def __init__(self, app: App, connection: Connection, peer: Peer) -> None:
-        self._app = app
-        self._connection = connection
-        self._peer = peer
-        self._progress = asyncio.Event()
-
-    async def on_frame(self, data: bytes | str) -> None:
-        self._connection.receive(data, self._app.clock.moment())
-        output = self._connection.take()
-        self._peer.emit(output.frames, output.close)
-        for job in output.jobs:
-            await self._app.writer.put(job)
-        while self._connection.barriers or self._connection.outstanding >= MAX_OUTSTANDING:
-            self._progress.clear()
-            await self._progress.wait()
-
-    def flush(self) -> None:
-        """Send what a commit brought."""
-        output = self._connection.take()
-        self._peer.emit(output.frames, output.close)
-        for job in output.jobs:
-            self._app.writer.push(job)
-        self._progress.set()
-
-    def on_close(self) -> None:
-        self._connection.close()
-        self._app.sessions.pop(self._connection, None)
-
-
 class App:
     """One running relay.
 
     :param minute: the last one on disk
+    :param blobs: missing where the relay takes none
     """
 
     def __init__(
-        self, keys: RelayKeys, store: AsyncStore, clock: Clock, log: Log, minute: int
+        self,
+        keys: RelayKeys,
+        store: AsyncStore,
+        clock: Clock,
+        log: Log,
+        minute: int,
+        blobs: OpenBlobs | None = None,
     ) -> None:
         self.clock = clock
-        self.sessions: dict[Connection, _Session] = {}
+        self.sessions: dict[Connection, Session] = {}
         self.tls_ends: int | None = None
         now = time.monotonic()
         self.health = Health(now, now)
@@ -106,10 +82,18 @@ class App:
         self._meter = Meter(keys)
         relay = Relay(keys, self._meter)
         self._ledger = Ledger(keys)
-        self._services = Services(keys, relay, Registry(keys, relay), self._ledger, self._hub)
+        self._services = Services(
+            keys,
+            relay,
+            Registry(keys, relay),
+            self._ledger,
+            self._hub,
+            blobs.rules if blobs is not None else None,
+        )
         self.tally = self._services.tally
         self.metrics = Metrics(self._sources())
         self.writer = Writer(store, clock, log, minute, self._flush, self.metrics.measured)
+        self.blobs = BlobWriter(blobs, clock, log, self._flush) if blobs is not None else None
         self._watch()
 
     @property
@@ -126,7 +110,7 @@ class App:
         """Greet with another certificate of the same working keys from now on."""
         self._services = replace(self._services, keys=keys)
 
-    async def connect(self, peer: Peer) -> _Session:
+    async def connect(self, peer: Peer) -> Session:
         """A new socket: greet it."""
         nonce = secrets.token_bytes(NONCE_BYTES)
         connection = Connection(self._services, nonce, peer.network)
@@ -135,7 +119,7 @@ class App:
         if isinstance(now, Failed):
             now = self.writer.minute * MINUTE
         connection.greet(now, self.keys.beacon(now // MINUTE))
-        session = _Session(self, connection, peer)
+        session = Session(self, connection, peer)
         self.sessions[connection] = session
         session.flush()
         return session
@@ -179,6 +163,8 @@ class App:
 
     async def tidy(self) -> None:
         """One round of housekeeping."""
+        if self.blobs is not None:
+            self.blobs.tidy()
         hour = self.now // HOUR
         step = Step(businesses=hour != self._looked_hour)
         self._looked_hour = hour
@@ -288,20 +274,27 @@ async def serve(config: Config, log: Log, opener: Callable[[Path], Store] = Stor
         tls = context_for(*config.tls) if config.tls is not None else None
         store = await open_async(config.db, opener)
         try:
-            await _serve(config, log, keys, tls, store)
+            minute = await store.run(lambda opened: check_database(opened, config, keys))
+            async with blobs_beside(config.db, keys.relay_id, config.blobs) as blobs:
+                await _serve(config, log, keys, tls, store, blobs, minute)
         finally:
             await store.close()
 
 
 async def _serve(
-    config: Config, log: Log, keys: RelayKeys, tls: ssl.SSLContext | None, store: AsyncStore
+    config: Config,
+    log: Log,
+    keys: RelayKeys,
+    tls: ssl.SSLContext | None,
+    store: AsyncStore,
+    blobs: OpenBlobs | None,
+    minute: int,
 ) -> None:
-    minute = await store.run(lambda opened: check_database(opened, config, keys))
     clock = Clock(log, config.demo_clock)
     clock.start(minute * MINUTE)
     check_certificate(keys, clock.moment().now, log)
     log(Event.STARTED, version=version("kurir"), relay=keys.relay_id.hex(), pid=os.getpid())
-    app = App(keys, store, clock, log, minute)
+    app = App(keys, store, clock, log, minute, blobs)
     reload = Reload(config, log, tls, app)
     stopped = _signals(log, reload)
     monitor = None
@@ -316,8 +309,10 @@ async def _serve(
         config.behind_proxy,
     )
     await app.look_at_disk()
-    tasks = [asyncio.create_task(work()) for work in (app.writer.run, app.keep_house, app.watch)]
-    writing, *others = tasks
+    others = [asyncio.create_task(work()) for work in (app.keep_house, app.watch)]
+    writing = [asyncio.create_task(app.writer.run())]
+    if app.blobs is not None:
+        writing.append(asyncio.create_task(app.blobs.run()))
     try:
         await app.learn()
         address = shown(*await listener.start(config.host, config.port, tls))
@@ -327,7 +322,8 @@ async def _serve(
         app.health.is_serving = True
         notify(READY)
         await asyncio.wait(
-            (asyncio.ensure_future(stopped), *tasks), return_when=asyncio.FIRST_COMPLETED
+            (asyncio.ensure_future(stopped), *writing, *others),
+            return_when=asyncio.FIRST_COMPLETED,
         )
     finally:
         app.health.is_serving = False
@@ -338,7 +334,10 @@ async def _serve(
             task.cancel()
         await listener.stop()
         app.writer.stop()
-        await writing
+        if app.blobs is not None:
+            app.blobs.stop()
+        for task in writing:
+            await task
         await app.writer.checkpoint()
         if monitor is not None:
             await asyncio.to_thread(monitor.stop)

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 
+from kurir_billing.party import Party
 from kurir_billing.tariffs import TARIFFS
 from kurir_server import admin, cli_operation, export, keyfiles, tickets
 from kurir_server.cli_common import (
     BEHIND_PROXY,
+    BLOB_QUOTA,
+    BLOB_RESERVE,
     BUSINESS,
     DB,
     FILE,
@@ -37,6 +41,12 @@ from kurir_server.log import Level, Log
 from kurir_server.report_cli import report
 from kurir_wire.ids import BusinessId
 from kurir_wire.links import encode, pin_of
+
+_ADDRESS = click.option("--address", multiple=True, help="A line of the address; repeat it.")
+_TAX_ID = click.option("--tax-id", default="", help="As the tax office writes it.")
+_NOTE = click.option(
+    "--note", multiple=True, help="A line such as how to pay, or a purchase order; repeat it."
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -115,6 +125,8 @@ def renew(db: Path, keys: Path | None) -> None:
     help="Serve /metrics, /healthz and /readyz on 127.0.0.1.",
 )
 @click.option("--demo-clock", type=FILE, help="Seconds to add to the time; for demos and tests.")
+@BLOB_QUOTA
+@BLOB_RESERVE
 @click.option("--log-file", type=FILE, help="Append the log here.  [default: standard error]")
 @click.option(
     "--log-level",
@@ -133,6 +145,8 @@ def serve(
     ready_file: Path | None,
     metrics: int | None,
     demo_clock: Path | None,
+    blob_quota: int,
+    blob_reserve: int,
     log_file: Path | None,
     log_level: str,
 ) -> None:
@@ -142,6 +156,7 @@ def serve(
     """
     # Here, as it loads the WebSocket library, which the other commands do not need.
     from kurir_server import app
+    from kurir_server.blobs import Room
 
     config = Config(
         db,
@@ -153,6 +168,7 @@ def serve(
         ready_file,
         demo_clock,
         metrics,
+        Room(blob_quota, blob_reserve),
     )
     log = Log(level=Level[log_level.upper()], path=log_file)
     try:
@@ -264,6 +280,33 @@ def business_ticket(
     show_facts(facts, as_json)
 
 
+@business.command("details")
+@DB
+@JSON
+@BUSINESS
+@_ADDRESS
+@_TAX_ID
+@_NOTE
+@reporting
+def business_details(
+    db: Path,
+    as_json: bool,
+    business_id: BusinessId,
+    address: tuple[str, ...],
+    tax_id: str,
+    note: tuple[str, ...],
+) -> None:
+    """What stands on its invoices beside its certified name.
+
+    Sets all of it anew; without options shows what there is.
+    """
+    if address or tax_id or note:
+        party = admin.set_buyer(db, business_id, list(address), tax_id, list(note))
+    else:
+        party = admin.buyer(db, business_id)
+    show_facts(_party_facts(party), as_json)
+
+
 @business.command("revoke")
 @DB
 @JSON
@@ -282,6 +325,42 @@ def business_remove(db: Path, business_id: BusinessId) -> None:
     """Remove one that is not approved, with its address and all that waits there."""
     admin.remove(db, business_id)
     click.echo("removed")
+
+
+@main.group()
+def seller() -> None:
+    """Who runs this relay, as it stands on invoices; also while the relay runs."""
+
+
+@seller.command("set")
+@DB
+@JSON
+@click.option("--legal-name", required=True, help="Who bills.")
+@_ADDRESS
+@_TAX_ID
+@_NOTE
+@reporting
+def seller_set(
+    db: Path,
+    as_json: bool,
+    legal_name: str,
+    address: tuple[str, ...],
+    tax_id: str,
+    note: tuple[str, ...],
+) -> None:
+    """Set all of it anew. A month that was invoiced before gets a new revision."""
+    party = Party(legal_name, list(address), tax_id, list(note))
+    admin.set_seller(db, party)
+    show_facts(_party_facts(party), as_json)
+
+
+@seller.command("show")
+@DB
+@JSON
+@reporting
+def seller_show(db: Path, as_json: bool) -> None:
+    """What is recorded."""
+    show_facts(_party_facts(admin.seller(db)), as_json)
 
 
 @main.group()
@@ -305,6 +384,8 @@ def ratecard_show(db: Path, as_json: bool) -> None:
     for name, rates in sorted(card.markets.items()):
         prices = (rates.marketing, rates.utility, rates.authentication)
         click.echo(f"{name:8}  " + "  ".join(f"{_usd(price):>9}" for price in prices))
+    if card.flat_monthly_micro_usd is not None:
+        click.echo(f"a month under the tariff flat: {_usd(card.flat_monthly_micro_usd)}")
     for later in admin.rate_cards(db):
         if later.version > stored.version:
             click.echo(f"version {later.version} follows on {show_date(later.effective_from)}")
@@ -361,6 +442,15 @@ def _business_facts(view: admin.BusinessView) -> dict[str, str | int | None]:
         "card_version": view.version,
         "card_until": show_date(view.expires),
         "badge_until": show_date(view.badge_not_after) if view.badge_not_after else None,
+    }
+
+
+def _party_facts(party: Party) -> dict[str, Any]:
+    return {
+        "legal_name": party.legal_name or None,
+        "address": party.address,
+        "tax_id": party.tax_id or None,
+        "notes": party.notes,
     }
 
 

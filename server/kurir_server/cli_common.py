@@ -12,8 +12,9 @@ from typing import Any, Final, NoReturn, ParamSpec
 
 import click
 
-from kurir_server import keyfiles
+from kurir_server import keyfiles, limits
 from kurir_server.errors import RelayError
+from kurir_server.option_types import DATABASE, SIZE
 from kurir_wire.errors import LinkError
 from kurir_wire.ids import BusinessId
 from kurir_wire.links import decode
@@ -56,7 +57,7 @@ def _business_id(ctx: click.Context, param: click.Parameter, value: str) -> Busi
 BUSINESS = click.argument("business_id", metavar="ID", callback=_business_id)
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
-DB = click.option("--db", type=FILE, required=True, help="The relay's database.")
+DB = click.option("--db", type=DATABASE, required=True, help="The relay's database.")
 KEYS = click.option(
     "--keys", type=FOLDER, help="Folder of the relay's keys.  [default: FILE.keys beside --db]"
 )
@@ -66,6 +67,18 @@ LISTEN = click.option(
 TLS_CERT = click.option("--tls-cert", type=FILE, help="PEM certificate with its chain.")
 TLS_KEY = click.option("--tls-key", type=FILE, help="PEM private key.")
 BEHIND_PROXY = click.option("--behind-proxy", is_flag=True, help="A proxy in front does TLS.")
+BLOB_QUOTA = click.option(
+    "--blob-quota",
+    type=SIZE,
+    default=limits.BLOB_QUOTA,
+    help="Room for attachments in all, such as 500MiB; 0 takes none.  [default: 10GiB]",
+)
+BLOB_RESERVE = click.option(
+    "--blob-reserve",
+    type=SIZE,
+    default=limits.BLOB_RESERVE,
+    help="Room on the disk that attachments leave free.  [default: 1GiB]",
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -96,7 +109,8 @@ def show_facts(facts: dict[str, Any], as_json: bool) -> None:
         click.echo(json.dumps(facts, indent=2))
         return
     for name, value in facts.items():
-        click.echo(f"{name.replace('_', ' ')}: {'-' if value is None else value}")
+        shown = ", ".join(value) or None if isinstance(value, list) else value
+        click.echo(f"{name.replace('_', ' ')}: {'-' if shown is None else shown}")
 
 
 def show_date(seconds: int) -> str:

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from kurir_server.blobs import DEFAULT_ROOM, Room
 from kurir_server.errors import ConfigError
 from kurir_wire.links import is_loopback
 
@@ -15,6 +16,7 @@ class Config:
     """How to serve. ``host`` may be any address with TLS or a proxy, else only loopback.
 
     ``metrics``: the port on 127.0.0.1 for metrics and health; 0 for any.
+    ``blobs``: how much room attachments may take.
     """
 
     db: Path
@@ -27,6 +29,7 @@ class Config:
     ready_file: Path | None = None
     demo_clock: Path | None = None
     metrics: int | None = None
+    blobs: Room = DEFAULT_ROOM
 
     def check(self) -> None:
         """:raises ConfigError: clients could be reached only in a way that shows the network what

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from kurir_server.blobs import counts_for, refused
 from kurir_server.delivery import Deliveries, Wanted
 from kurir_server.desk import Desk, parts_of
 from kurir_server.limits import (
@@ -25,6 +26,7 @@ from kurir_server.services import Services
 from kurir_server.work import NO_ROOM, UNAVAILABLE, Failed, Job, Output
 from kurir_wire import codes
 from kurir_wire.beacons import Beacon
+from kurir_wire.blob_frames import BlobDelete, BlobGet, BlobNew, BlobPut, BlobRequest, BlobStatus
 from kurir_wire.codec import decode
 from kurir_wire.entries import NewMailbox, Opening, Result, Submission
 from kurir_wire.errors import MalformedError, TooLargeError, UnknownFrameError
@@ -46,6 +48,7 @@ from kurir_wire.frames import (
 )
 from kurir_wire.limits import PROTOCOL_VERSION
 
+NO_BLOBS: Final = Result(codes.UNSUPPORTED, "this relay takes no blobs")
 TOO_MANY_OPEN: Final = Result(
     codes.TOO_MANY, f"one connection reads {MAX_OPEN_MAILBOXES} mailboxes"
 )
@@ -155,6 +158,8 @@ class Connection:
                 self._business.put_prekeys(request, moment)
             case GetInclusion():
                 self._business.include(request)
+            case BlobNew() | BlobPut() | BlobStatus() | BlobGet() | BlobDelete():
+                self._blob(request, moment)
             case _:
                 self._ask(request, moment)
 
@@ -325,6 +330,18 @@ class Connection:
             return
         self._desk.command(request.n, lambda rows, moment: relay.set_refused(rows, row, categories))
 
+    def _blob(self, request: BlobRequest, moment: Moment) -> None:
+        """One at a time, so that a connection holds no more chunks in memory than one frame."""
+        blobs = self._services.blobs
+        if blobs is None:
+            self._desk.error(request.n, NO_BLOBS)
+            return
+        slow = self._pace.all_or_none(moment, ((Deed.CHUNK, 1),), counts_for(request))
+        if slow is not None:
+            self._desk.answer(refused(request, too_fast(slow)))
+            return
+        self._desk.run_blobs(blobs.work(request, self._pace.network))
+
     def _fetch(self, wanted: Wanted) -> Job:
         relay = self._services.relay
 
@@ -345,6 +362,8 @@ def _new_here(request: Request) -> int:
     match request:
         case Create(mailboxes=entries) | Submit(submissions=entries):
             return len(entries)
+        case BlobNew(blobs=brought) | BlobPut(chunks=brought):
+            return len(brought)
         case PutCard() | Register() | PutPreKeys():
             return 1
         case _:

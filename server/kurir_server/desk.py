@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from kurir_server.blobs import Answer, Work
 from kurir_server.limits import MAX_BAD_FRAMES, SIGNATURE_WEIGHT
 from kurir_server.pace import Cost, Pace, too_fast
 from kurir_server.rows import Moment, Rows
 from kurir_server.tally import Tally
-from kurir_server.work import UNAVAILABLE, Failed, Job, Output
+from kurir_server.work import UNAVAILABLE, BlobJob, Failed, Job, Output
 from kurir_wire.entries import Result
 from kurir_wire.frames import Error, Push, Request, Results, encode
 from kurir_wire.limits import MAX_TEXT_DETAIL
@@ -138,6 +139,19 @@ class Desk:
 
         self.run(run, done)
 
+    def run_blobs(self, work: Work) -> None:
+        """Have something done in the store of blobs; the next frame waits for it."""
+
+        def done(outcome: Answer | Failed) -> None:
+            self.outstanding -= 1
+            self.barriers -= 1
+            self.answer(work.failed if isinstance(outcome, Failed) else outcome)
+            self._touch()
+
+        self.outstanding += 1
+        self.barriers += 1
+        self._output.blob_jobs.append(BlobJob(work.run, done, work.weight))
+
     # Answers
 
     def bad(self, n: int | None, code: str, detail: str) -> None:
@@ -161,6 +175,16 @@ class Desk:
         """The reply to a request that has one of its own."""
         self._count(n, [None])
         self.send(frame)
+
+    def answer(self, frame: Answer) -> None:
+        """A reply that was made elsewhere, of whichever kind."""
+        match frame:
+            case Results(n, results):
+                self.results(n, results)
+            case Error(n, result):
+                self.error(n, result)
+            case _:
+                self.reply(frame.n, frame)
 
     def send(self, frame: Push) -> None:
         """Send a frame."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from kurir_server import inspection, keyfiles, tls
+from kurir_server.blob_writer import blobs_file
 from kurir_server.config import Config, shown
 from kurir_server.errors import KeyFileError, RelayError
 from kurir_server.health import MIN_FREE
@@ -169,7 +170,10 @@ def _lasting(check: str, what: str, left: int, todo: str) -> Finding:
 
 def _permissions(config: Config) -> Iterator[Finding]:
     db = config.db
-    secret = [path for path in (db, _beside(db, "-wal"), _beside(db, "-shm")) if path.exists()]
+    files = [
+        _beside(path, suffix) for path in (db, blobs_file(db)) for suffix in ("", "-wal", "-shm")
+    ]
+    secret = [path for path in files if path.exists()]
     if config.keys.is_dir():
         secret += sorted(path for path in config.keys.iterdir() if path.suffix == ".key")
     if config.tls_key is not None and config.tls_key.exists():

@@ -31,7 +31,7 @@ class Exported:
 
 def export_ledger(db: Path, cert: RelayCert, target: Path) -> Exported:
     """Write the ledger of a database, also while its relay runs: what is in the tree never changes,
-    so that no lock is taken.
+    so that it can be read day by day.
 
     :raises ConfigError: the file exists or cannot be written, or the keys are of another relay
     :raises DatabaseError: a leaf of the tree is missing

@@ -19,7 +19,8 @@ from kurir_billing.ledger import adjust_hash, entry_hash, open_checkpoint
 from kurir_billing.ratecard import open_rate_card
 from kurir_billing.terms import Terms
 from kurir_server.keys import RelayKeys
-from kurir_server.rows import Rows, StoredAdjust
+from kurir_server.ledger_rows import StoredAdjust
+from kurir_server.rows import Rows
 from kurir_server.tiles import HASH_BYTES, HEIGHT, WIDTH, Tiles, hashes_of, top_of
 from kurir_wire.cards import TIER_NONE, Badge, open_business_card
 from kurir_wire.errors import WireError

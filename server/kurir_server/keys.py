@@ -18,7 +18,7 @@ from nacl.secret import SecretBox
 
 from kurir_billing.adjust import Adjust, adjust_message
 from kurir_billing.answers import Quote, Receipt, Refusal, receipt_message, refusal_message
-from kurir_billing.invoice import InvoiceHead, invoice_message
+from kurir_billing.head import InvoiceHead, invoice_message
 from kurir_billing.kinds import PassKind, RefusalCode
 from kurir_billing.ledger import Checkpoint, checkpoint_text, signed_checkpoint
 from kurir_billing.passes import Pass, pass_hash, pass_message

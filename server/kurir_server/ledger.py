@@ -16,7 +16,8 @@ from bisect import bisect_left
 from kurir_billing.leaf import open_leaf
 from kurir_billing.ledger import entry_hash
 from kurir_server.keys import RelayKeys
-from kurir_server.rows import Moment, Rows, StoredCheckpoint
+from kurir_server.ledger_rows import StoredCheckpoint
+from kurir_server.rows import Moment, Rows
 from kurir_server.tiles import Tiles
 from kurir_wire import codes
 from kurir_wire.entries import Place, Result

@@ -180,6 +180,30 @@ MAX_REPORTS: Final = 10_000
 MAX_REPORT_BYTES: Final = 256 * 1_048_576
 """The same in bytes, so that reports cannot fill a disk."""
 
+# Blobs
+
+BLOB_QUOTA: Final = 10 * 1_073_741_824
+"""Bytes of all blobs together, unless ``--blob-quota`` says otherwise."""
+BLOB_RESERVE: Final = 1_073_741_824
+"""Bytes that blobs leave free on the disk, unless ``--blob-reserve`` says otherwise: messages go
+before attachments."""
+BLOB_UPLOAD_HOURS: Final = 24
+"""An upload that is not whole after a day is abandoned, and its room is free again."""
+BLOB_SPACE_RATE: Final = Rate(per_second=10.0, burst=1_500_000)
+"""Chunk-hours that one network address (IPv6: one /64) may reserve: what a blob occupies is its
+chunks times its hours, with those of the upload. The burst is 126 MiB for thirty days or 3.7 GiB
+for an hour; in the long run one network holds 2.2 GiB at most."""
+BLOB_TRAFFIC_RATE: Final = Rate(per_second=64.0, burst=4_096)
+"""Chunks that one network address moves, either way: 4 MiB/s, and 256 MiB at once. A request that
+moves none counts as one."""
+MAX_BLOB_QUEUE_BYTES: Final = 16 * 1_048_576
+"""Bytes of chunks, to be written or read, that wait for the thread of blobs; then no socket that
+brings more is read."""
+MAX_BLOB_BATCH_BYTES: Final = 4 * 1_048_576
+"""The same in one transaction: a reader does not wait long behind writers."""
+BLOB_TIDY_CHUNKS: Final = 64
+"""Chunks that one step of housekeeping removes: 4 MiB to overwrite."""
+
 # Writer and housekeeping
 
 MAX_QUEUE: Final = 4_096

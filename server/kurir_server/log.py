@@ -39,6 +39,9 @@ class Event(Enum):
     DATA_DAMAGED = "data-damaged"
     DISK_LOW = "disk-low"
     DISK_ROOMY = "disk-roomy"
+    BLOBS_FAILED = "blobs-failed"
+    BLOBS_RECOVERED = "blobs-recovered"
+    BLOBS_DAMAGED = "blobs-damaged"
     CERTIFICATE_ENDS = "certificate-ends"
     CONNECTIONS_FULL = "connections-full"
     INTERNAL_ERROR = "internal-error"
@@ -78,6 +81,9 @@ FIELDS: Final = {
     Event.DATA_DAMAGED: Shape(Level.ERROR, ("error", "rows")),
     Event.DISK_LOW: Shape(Level.ERROR, ()),
     Event.DISK_ROOMY: Shape(Level.INFO, ()),
+    Event.BLOBS_FAILED: Shape(Level.ERROR, ("error",)),
+    Event.BLOBS_RECOVERED: Shape(Level.INFO, ()),
+    Event.BLOBS_DAMAGED: Shape(Level.ERROR, ("chunks",)),
     Event.CERTIFICATE_ENDS: Shape(Level.WARNING, ("days",)),
     Event.CONNECTIONS_FULL: Shape(Level.WARNING, ("connections",)),
     Event.INTERNAL_ERROR: Shape(Level.ERROR, ("place", "kind")),

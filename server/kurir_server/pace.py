@@ -34,6 +34,7 @@ class Deed(Enum):
     FETCH_CARD = "cards"
     LEDGER = "proofs about the ledger"
     REPORT = "reports to the operator"
+    CHUNK = "chunks of blobs, either way"
 
 
 Cost: TypeAlias = tuple[tuple[Deed, int], ...]
@@ -60,6 +61,7 @@ LIMITS: Final = {
     Deed.FETCH_CARD: Limit(limits.CARD_RATE, limits.CARD_NETWORK_RATE),
     Deed.LEDGER: Limit(limits.LEDGER_RATE, limits.LEDGER_NETWORK_RATE),
     Deed.REPORT: Limit(limits.REPORT_RATE, limits.REPORT_NETWORK_RATE),
+    Deed.CHUNK: Limit(None, limits.BLOB_TRAFFIC_RATE),
 }
 
 

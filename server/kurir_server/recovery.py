@@ -19,8 +19,9 @@ from kurir_billing.ledger_file import MAX_LINE, Closed, Part, read_part
 from kurir_billing.report import ADJUST_DAYS
 from kurir_server.errors import ConfigError
 from kurir_server.keys import RelayKeys
+from kurir_server.ledger_rows import StoredAdjust, StoredCheckpoint
 from kurir_server.limits import SETTLE_DAYS
-from kurir_server.rows import Rows, StoredAdjust, StoredCheckpoint
+from kurir_server.rows import Rows
 from kurir_server.tiles import Tiles
 from kurir_wire.ids import DAY, HOUR, BusinessId, EnvelopeId, Hash
 from kurir_wire.merkle import root

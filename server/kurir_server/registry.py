@@ -7,8 +7,11 @@ import hmac
 from collections.abc import Sequence
 from typing import Final
 
+from msgspec import structs
+
+from kurir_billing.adjust import open_adjust
 from kurir_billing.errors import EvidenceError
-from kurir_billing.invoice import head_for, packed_head
+from kurir_billing.head import InvoiceHead, head_for, open_head, packed_head
 from kurir_billing.lane import open_lane
 from kurir_billing.leaf import open_leaf
 from kurir_billing.ratecard import parse
@@ -19,6 +22,7 @@ from kurir_billing.total import DAYS_BEFORE, openers
 from kurir_billing.windows import WINDOW
 from kurir_server.keys import RelayKeys
 from kurir_server.limits import MAX_BUCKETS, ONE_TIME_RATE, PAGE_LEAVES
+from kurir_server.parties import party_of
 from kurir_server.rates import Buckets
 from kurir_server.relay import Relay
 from kurir_server.rows import Business, Moment, PreKeyKind, Rows
@@ -269,10 +273,41 @@ class Registry:
         cards = {
             stored.hash: parse(unpack(stored.card, Signed).body) for stored in rows.rate_cards()
         }
+        relay_id = self._keys.relay_id
         earlier = rows.leaves_of_days(business_id, first - DAYS_BEFORE, first - 1)
-        charged = frozenset(openers(map(open_leaf, earlier), self._keys.relay_id))
-        head = head_for(business_id, month, through, leaves, self._keys.relay_id, cards, charged)
+        due = head_for(
+            business_id,
+            month,
+            through,
+            leaves,
+            relay_id,
+            cards,
+            frozenset(openers(map(open_leaf, earlier), relay_id)),
+            adjusts=[
+                open_adjust(stored.adjust)
+                for stored in rows.adjusts_of_days(business_id, first, through)
+            ],
+            seller=party_of(rows, relay_id),
+            buyer=party_of(rows, business_id),
+            issued_day=moment.now // DAY,
+        )
+        head = _issued(rows, due)
         return InvoiceIs(n, packed_head(self._keys.invoice(head)))
+
+
+def _issued(rows: Rows, due: InvoiceHead) -> InvoiceHead:
+    """The invoice as it was issued, if nothing has changed since, else as its next revision. It is
+    kept without a signature: that is the same whenever it is made."""
+    business_id = BusinessId(due.business_id)
+    stored = rows.last_invoice(business_id, due.month)
+    if stored is not None:
+        last = open_head(stored)
+        again = structs.replace(due, revision=last.revision, issued_day=last.issued_day)
+        if again == last:
+            return last
+        due = structs.replace(due, revision=last.revision + 1)
+    rows.add_invoice(business_id, due.month, due.revision, packed_head(due))
+    return due
 
 
 def _ends_prekeys(old: BusinessCard, new: BusinessCard) -> bool:

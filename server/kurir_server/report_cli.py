@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from kurir_billing.invoice import show_day
+from kurir_billing.dates import show_day
 from kurir_billing.kinds import Category
 from kurir_server import keyfiles, rulings
 from kurir_server.cli_common import (

@@ -7,8 +7,9 @@ from __future__ import annotations
 import calendar
 from typing import Final
 
+from kurir_server.ledger_rows import StoredReport
 from kurir_server.limits import MAX_REPORT_BYTES, MAX_REPORTS, PAGE_ADJUSTMENTS
-from kurir_server.rows import Moment, Rows, StoredReport
+from kurir_server.rows import Moment, Rows
 from kurir_wire import codes
 from kurir_wire.entries import Adjusted, Result
 from kurir_wire.frames import AdjustmentsAre, GetAdjustments, Results, SendReport

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from kurir_wire.ids import BusinessId, EnvelopeId, Hash, MailboxId
+from kurir_server.ledger_rows import LedgerRows
+from kurir_wire.ids import BusinessId, EnvelopeId, Hash, MailboxId, RelayId
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,38 +141,6 @@ class StoredRateCard:
     card: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class StoredCheckpoint:
-    """The ledger when a day was closed: how many leaves it had then, and the signed note."""
-
-    size: int
-    day: int
-    note: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class StoredReport:
-    """A sealed report, and the day on which it came."""
-
-    id: bytes
-    day: int
-    sealed: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class StoredAdjust:
-    """A re-rated charge: the packed adjustment and leaf with what finds them, and ``copy``: the
-    report, sealed to the business (empty: its card had no usable key)."""
-
-    business_id: BusinessId
-    day: int
-    hash: Hash
-    leaf_hash: Hash
-    adjust: bytes
-    leaf: bytes
-    copy: bytes
-
-
 class PreKeyKind(Enum):
     """The two kinds of one-time prekeys."""
 
@@ -180,21 +149,35 @@ class PreKeyKind(Enum):
 
 
 class Swept(Enum):
-    """Tables whose rows carry their own end. Value: table, key column, column of the end."""
+    """What carries its own end, and goes by :meth:`Rows.sweep`."""
 
-    CARDS = ("cards", "mailbox", "expires_hour")
-    CHARGES = ("charges", "hash", "until_day")
-    USED = ("used_envelopes", "tag", "until_day")
-    LANES = ("lanes", "lane_pk", "until_day")
-    SECONDS = ("accepted_seconds", "charge", "second")
-    MARKS = ("marks", "tag", "until_hour")
-    STARTS = ("starts", "tag", "until_hour")
-    TICKETS = ("tickets", "entry_id", "not_after")
-    REPORTS = ("reports", "id", "day")
+    CARDS = "cards"
+    """Key: row of the mailbox. End: the hour given to ``put_card``."""
+    CHARGES = "charges"
+    """Key: hash. End: the day given to ``add_charge``."""
+    USED = "used"
+    """Key: tag. End: the day given to ``use``."""
+    LANES = "lanes"
+    """Key: lane key. End: the day given last to ``set_lane_seq``."""
+    SECONDS = "seconds"
+    """Key: hash of the charge. End: the second itself."""
+    MARKS = "marks"
+    """Key: tag. End: the hour given last to ``put_mark``."""
+    STARTS = "starts"
+    """Key: tag. End: the hour given last to ``add_start``."""
+    TICKETS = "tickets"
+    """Key: entry id. End: the second given to ``add_ticket``."""
+    REPORTS = "reports"
+    """Key: id. End: the day given to ``add_report``."""
 
 
-class Rows(Protocol):
-    """Look-ups and writes within one transaction. Every method may raise ``StorageError``."""
+class Rows(LedgerRows, Protocol):
+    """Look-ups and writes within one transaction; :class:`kurir_server.storage.Store` says what
+    holds for all of them.
+
+    Every method may raise ``StorageError``. So does one that adds what is there already, unless it
+    says otherwise. One that changes or removes what is not there does nothing.
+    """
 
     def if_undone(self, undo: Callable[[], None]) -> None:
         """Call ``undo`` if this transaction does not come to the disk: for what rules keep in
@@ -203,7 +186,7 @@ class Rows(Protocol):
     # The relay itself
 
     def minute(self) -> int:
-        """The last minute of which a beacon may have gone out."""
+        """The last minute of which a beacon may have gone out; 0 in a new store."""
 
     def set_minute(self, minute: int) -> None: ...
 
@@ -215,9 +198,12 @@ class Rows(Protocol):
 
     def add_mailbox(
         self, mailbox_id: MailboxId, read_pk: bytes, gate: Hash, keep_until: int
-    ) -> None: ...
+    ) -> None:
+        """An empty one: its next envelope is number 1, all other counters are 0. ``row`` is chosen
+        by the store, at random, so that the order of rows says nothing."""
 
-    def put_counters(self, mailbox: Mailbox) -> None: ...
+    def put_counters(self, mailbox: Mailbox) -> None:
+        """Write back ``next_n``, ``depth``, ``size``, ``debt`` and ``handed_n``."""
 
     def keep_mailbox(self, row: int, keep_until: int) -> None: ...
 
@@ -227,7 +213,7 @@ class Rows(Protocol):
         """With its envelopes and its card; charges that wait in it can no longer settle."""
 
     def mailboxes_after(self, row: int, limit: int) -> list[tuple[int, int]]:
-        """Row and ``keep_until`` of the next mailboxes in order of their row."""
+        """Row and ``keep_until`` of the next mailboxes in order of their row; from -1 on, all."""
 
     # Envelopes
 
@@ -240,13 +226,17 @@ class Rows(Protocol):
         charge: Hash | None,
         body: bytes,
     ) -> bool:
-        """``False`` if the mailbox holds an envelope of this id."""
+        """``False``, and nothing is changed, if the mailbox holds an envelope of this id. A number
+        that the mailbox holds raises."""
 
     def envelope_body(self, row: int, envelope_id: EnvelopeId) -> bytes | None: ...
 
     def waiting(self, row: int, after: int, hour: int) -> Iterable[Waiting]:
-        """Unexpired envelopes with a number above ``after``, oldest first; lazily. Damaged ones
-        too, which are marked so."""
+        """Envelopes with a number above ``after`` that expire after ``hour``, oldest first, each
+        with the body of its charge while there is one; damaged ones too, which are marked so
+        as metered ones are whose charge is gone or closed.
+        Lazily: bodies that nobody asks for are not read. Meanwhile other methods that only read
+        may be called; who stops early may write."""
 
     def take_envelope(self, row: int, envelope_id: EnvelopeId) -> Taken | None:
         """Remove an envelope."""
@@ -255,21 +245,25 @@ class Rows(Protocol):
         """Metered envelopes that wait with a number of at most ``up_to``."""
 
     def count_waiting(self, row: int, hour: int) -> int:
-        """Unexpired envelopes in a mailbox."""
+        """Envelopes in a mailbox that expire after ``hour``."""
 
-    def envelopes_after(self, row: int, n: int, limit: int) -> list[Aged]: ...
+    def envelopes_after(self, row: int, n: int, limit: int) -> list[Aged]:
+        """The next envelopes of all mailboxes, in order of row and number; from (-1, 0) on, all."""
 
     # Cards of people
 
-    def put_card(self, row: int, card: bytes, expires_hour: int) -> None: ...
+    def put_card(self, row: int, card: bytes, expires_hour: int) -> None:
+        """In the place of the one that was there."""
 
-    def card(self, row: int, hour: int) -> bytes | None: ...
+    def card(self, row: int, hour: int) -> bytes | None:
+        """The card, if it expires after ``hour``."""
 
     # Businesses
 
     def business(self, business_id: BusinessId) -> Business | None: ...
 
-    def businesses(self) -> list[Business]: ...
+    def businesses(self) -> list[Business]:
+        """All, in order of their id."""
 
     def put_business(
         self, business_id: BusinessId, version: int, card: bytes, expires: int, tariff: str
@@ -280,7 +274,8 @@ class Rows(Protocol):
     def approve(self, business_id: BusinessId, approval: Approval) -> None: ...
 
     def revoke(self, business_id: BusinessId) -> None:
-        """Take tier, badge and terms away; the tariff stays."""
+        """Take tier, badge and terms away; the tariff, the starts and when the last terms were
+        issued stay."""
 
     def add_ticket(self, business_id: BusinessId, ticket: StoredTicket) -> None: ...
 
@@ -291,7 +286,7 @@ class Rows(Protocol):
         """Those without approval whose card has expired, and of which no charge ever settled."""
 
     def drop_business(self, business_id: BusinessId) -> None:
-        """With its prekeys and entry tickets."""
+        """With its prekeys and entry tickets; its leaves and adjustments stay."""
 
     def prekey(self, business_id: BusinessId, kind: PreKeyKind, key_id: int) -> bytes | None: ...
 
@@ -302,9 +297,10 @@ class Rows(Protocol):
     def count_prekeys(self, business_id: BusinessId, kind: PreKeyKind) -> int: ...
 
     def take_prekey(self, business_id: BusinessId, kind: PreKeyKind) -> bytes | None:
-        """Remove the one with the lowest id."""
+        """Remove the one with the lowest id, and return its body."""
 
-    def drop_prekeys(self, business_id: BusinessId) -> None: ...
+    def drop_prekeys(self, business_id: BusinessId) -> None:
+        """Of both kinds."""
 
     # Charges
 
@@ -315,7 +311,8 @@ class Rows(Protocol):
     ) -> None: ...
 
     def close_charge(self, charge: Hash) -> None:
-        """It settled or never will: erase all but what a repeated receipt needs."""
+        """It settled or never will: erase ``private_hash`` and ``body``, and keep what a repeated
+        receipt needs."""
 
     def accepted_second(self, charge: Hash) -> int | None: ...
 
@@ -327,7 +324,8 @@ class Rows(Protocol):
 
     def lane_seq(self, lane_pk: bytes) -> int | None: ...
 
-    def set_lane_seq(self, lane_pk: bytes, seq: int, until_day: int) -> None: ...
+    def set_lane_seq(self, lane_pk: bytes, seq: int, until_day: int) -> None:
+        """In the place of what was there."""
 
     def mark(self, tag: bytes) -> bytes | None:
         """The sealed pass of a mark."""
@@ -339,7 +337,7 @@ class Rows(Protocol):
         """Whether a start counts that ends after ``hour``."""
 
     def add_start(self, business_id: BusinessId, tag: bytes, until_hour: int) -> None:
-        """In place of one that has ended."""
+        """In place of an earlier one of the same tag."""
 
     def starts(self, business_id: BusinessId, hour: int) -> tuple[int, int]:
         """How many starts of a business end after ``hour``, and the first hour in which one of them
@@ -358,64 +356,8 @@ class Rows(Protocol):
     def leaves_of_days(
         self, business_id: BusinessId, first_day: int, last_day: int
     ) -> Iterable[bytes]:
-        """Leaves of the days from first to last, both included."""
-
-    # The ledger
-
-    def add_pending(self, day: int, entry: Hash) -> None:
-        """A leaf that comes into the tree when its day is over."""
-
-    def oldest_pending_day(self) -> int | None: ...
-
-    def count_pending(self) -> int:
-        """Leaves that are not in the tree."""
-
-    def pending(self, day: int) -> list[Hash]:
-        """The leaves of a day that are not in the tree, in ascending order."""
-
-    def drop_pending(self, day: int) -> None:
-        """They are in the tree now."""
-
-    def tile(self, level: int, n: int) -> bytes | None:
-        """See :mod:`kurir_server.tiles`."""
-
-    def put_tile(self, level: int, n: int, hashes: bytes) -> None: ...
-
-    def newest_checkpoint(self) -> StoredCheckpoint | None: ...
-
-    def checkpoints(self) -> list[StoredCheckpoint]:
-        """All, oldest first."""
-
-    def spans(self, day: int) -> list[tuple[int, int]]:
-        """Which leaves of the tree are of a day: first, and the one after the last."""
-
-    def add_checkpoint(self, checkpoint: StoredCheckpoint) -> None: ...
-
-    # Reports and adjustments
-
-    def reports_held(self) -> tuple[int, int]:
-        """How many wait, and their bytes."""
-
-    def report(self, report_id: bytes) -> StoredReport | None: ...
-
-    def reports(self) -> list[StoredReport]:
-        """All, by day."""
-
-    def add_report(self, report: StoredReport) -> None: ...
-
-    def drop_report(self, report_id: bytes) -> None: ...
-
-    def adjust_of_leaf(self, leaf_hash: Hash) -> StoredAdjust | None: ...
-
-    def adjust_named(self, business_id: BusinessId, day: int, name: Hash) -> StoredAdjust | None:
-        """By the hash of the adjustment."""
-
-    def adjusts_of_days(
-        self, business_id: BusinessId, first_day: int, last_day: int
-    ) -> list[StoredAdjust]:
-        """Those of the days from first to last, both included, in order of their hash."""
-
-    def add_adjust(self, adjust: StoredAdjust) -> None: ...
+        """Leaves of the days from first to last, both included, in any order. Lazily, as
+        :meth:`waiting`."""
 
     # Rate cards
 
@@ -424,14 +366,33 @@ class Rows(Protocol):
     def rate_card_in_force(self, now: int) -> StoredRateCard | None:
         """The highest version whose time has come."""
 
-    def rate_cards(self) -> list[StoredRateCard]: ...
+    def rate_cards(self) -> list[StoredRateCard]:
+        """All, in order of their version."""
 
-    def add_rate_card(self, card: StoredRateCard) -> None: ...
+    def add_rate_card(self, card: StoredRateCard) -> None:
+        """Its version and its hash are both new."""
+
+    # Invoices
+
+    def party(self, party_id: BusinessId | RelayId) -> bytes | None:
+        """Who stands on invoices: the packed seller under the relay's id, a buyer under its own."""
+
+    def put_party(self, party_id: BusinessId | RelayId, party: bytes) -> None: ...
+
+    def last_invoice(self, business_id: BusinessId, month: int) -> bytes | None:
+        """The packed head, without its signature, of a month's last revision."""
+
+    def add_invoice(
+        self, business_id: BusinessId, month: int, revision: int, head: bytes
+    ) -> None: ...
 
     # Housekeeping
 
     def sweep(
         self, table: Swept, after: bytes | int | None, limit: int, end: int
     ) -> bytes | int | None:
-        """Look at up to ``limit`` rows from after a key and remove those that end at or before
-        ``end``. Returns the last key seen, or ``None`` at the end of the table."""
+        """Look at up to ``limit`` from after a key (from ``None`` on, all), in order of their keys,
+        and remove those that end at or before ``end``.
+
+        :returns: the last key looked at if there were ``limit``; ``None`` at the end
+        """

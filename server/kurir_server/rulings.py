@@ -20,8 +20,9 @@ from kurir_billing.report import REPORT_DAYS, WAIT_DAYS, Complaint, Report, Said
 from kurir_server.admin import same_relay
 from kurir_server.errors import ConfigError
 from kurir_server.keys import RelayKeys
+from kurir_server.ledger_rows import StoredAdjust, StoredReport
 from kurir_server.report_key import ReportKey, seal_copy
-from kurir_server.rows import Rows, StoredAdjust, StoredReport
+from kurir_server.rows import Rows
 from kurir_server.writer import offline
 from kurir_wire.cards import BusinessCard, Signed
 from kurir_wire.codec import unpack

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from kurir_server.blobs import Blobs
 from kurir_server.hub import Hub
 from kurir_server.keys import RelayKeys
 from kurir_server.ledger import Ledger
@@ -14,11 +15,12 @@ from kurir_server.tally import Tally
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """One of each, for the whole relay."""
+    """One of each, for the whole relay. ``blobs`` is missing where the operator allows none."""
 
     keys: RelayKeys
     relay: Relay
     registry: Registry
     ledger: Ledger
     hub: Hub
+    blobs: Blobs | None = None
     tally: Tally = field(default_factory=Tally)

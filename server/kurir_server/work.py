@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from kurir_server.blob_rows import BlobRows
 from kurir_server.limits import NO_ROOM_SECONDS
 from kurir_server.rows import Moment, Rows
 from kurir_wire import codes
@@ -46,6 +47,15 @@ class Job:
     barrier: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class BlobJob:
+    """The same for the store of blobs, which has a thread of its own."""
+
+    run: Callable[[BlobRows, Moment], Any]
+    done: Callable[[Any], None]
+    weight: int = 0
+
+
 @dataclass(slots=True)
 class Output:
     """What is to be done: frames to send in order, jobs to run, and perhaps a close with a code and
@@ -53,4 +63,5 @@ class Output:
 
     frames: list[bytes] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)
+    blob_jobs: list[BlobJob] = field(default_factory=list)
     close: tuple[int, str] | None = None

@@ -25,7 +25,8 @@ from kurir_server.limits import (
 )
 from kurir_server.log import Event, Log
 from kurir_server.rows import Moment, Rows
-from kurir_server.store import AsyncStore, Store
+from kurir_server.storage import AsyncStore, Store
+from kurir_server.store import Store as SqliteStore
 from kurir_server.store.sums import SUM_DIFFERS
 from kurir_server.work import Failed, Job
 from kurir_wire.ids import MINUTE
@@ -124,14 +125,14 @@ class Writer:
     async def has_room(self) -> bool:
         """Whether the disk has room for more than its readers need."""
         try:
-            return (await self._store.run(Store.room)).is_enough
+            return (await self._store.run(lambda store: store.room())).is_enough
         except StorageError:
             return True  # a disk that fails says so at the next commit
 
     async def checkpoint(self) -> None:
         """Empty the write-ahead log, so that deleted data is gone from it as well."""
         try:
-            await self._store.run(Store.checkpoint)
+            await self._store.run(lambda store: store.checkpoint())
         except StorageError as error:
             self._failed(error)
 
@@ -215,12 +216,12 @@ class Writer:
 
 
 @contextmanager
-def offline(path: Path) -> Iterator[Store]:
+def offline(path: Path) -> Iterator[SqliteStore]:
     """An open database for the command line, beside a running relay if there is one.
 
-    :raises DatabaseError: as :meth:`Store.open`
+    :raises DatabaseError: it cannot be opened
     """
-    store = Store.open(path)
+    store = SqliteStore.open(path)
     try:
         yield store
     finally:
@@ -228,12 +229,12 @@ def offline(path: Path) -> Iterator[Store]:
 
 
 @contextmanager
-def upgraded(path: Path) -> Iterator[Store]:
+def upgraded(path: Path) -> Iterator[SqliteStore]:
     """A database that nobody serves, brought forward from an older version if need be.
 
-    :raises DatabaseError: as :meth:`Store.open`
+    :raises DatabaseError: as :meth:`SqliteStore.open`
     """
-    store = Store.open(path, bring_forward=True)
+    store = SqliteStore.open(path, bring_forward=True)
     try:
         yield store
     finally:
@@ -241,12 +242,12 @@ def upgraded(path: Path) -> Iterator[Store]:
 
 
 @contextmanager
-def inspected(path: Path) -> Iterator[Store]:
+def inspected(path: Path) -> Iterator[SqliteStore]:
     """A database or a backup, for reading only, beside a running relay if there is one.
 
-    :raises DatabaseError: as :meth:`Store.inspect`
+    :raises DatabaseError: as :meth:`SqliteStore.inspect`
     """
-    store = Store.inspect(path)
+    store = SqliteStore.inspect(path)
     try:
         yield store
     finally:
@@ -256,6 +257,6 @@ def inspected(path: Path) -> Iterator[Store]:
 def create_database(path: Path, relay_id: bytes) -> None:
     """Make a new, empty database.
 
-    :raises DatabaseError: as :meth:`Store.create`
+    :raises DatabaseError: it exists, or cannot be made
     """
-    Store.create(path, relay_id).close()
+    SqliteStore.create(path, relay_id).close()

@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 from kurir_server.store import Store
+from kurir_server.store.blobs import SqlBlobStore
 
 RELAY_ID = bytes(range(32))
 
@@ -13,6 +14,12 @@ RELAY_ID = bytes(range(32))
 def make(path: Path) -> Path:
     """An empty one, as ``kurir-relay init`` makes it."""
     Store.create(path, RELAY_ID).close()
+    return path
+
+
+def make_blobs(path: Path) -> Path:
+    """An empty file of blobs, as ``kurir-relay serve`` makes it."""
+    SqlBlobStore.open(path, RELAY_ID).close()
     return path
 
 

@@ -60,15 +60,17 @@ def test_an_adjustment_counts_in_the_month_of_its_ruling(
     assert run(["ledger", str(file), "--json"]) == 0
     (value,) = json.loads(capsys.readouterr().out)["files"]
     assert (value["leaves"], value["adjustments"], value["checkpoints"]) == (7, 1, 2)
-    (line,) = [line for line in value["totals"] if line["class"] == "adjustment"]
-    assert line == {
+    bills = [bill for bill in value["bills"] if bill["business"] == SHOP.id.hex()]
+    assert bills[1] == {
         "business": SHOP.id.hex(),
         "month": "2026-02",
-        "market": "ID",
-        "class": "adjustment",
-        "count": 1,
-        "micro_usd": MARKETING,
+        "count": 0,
+        "subtotal_micro_usd": 0,
+        "fee_micro_usd": 0,
+        "adjustments_micro_usd": MARKETING,
+        "total_micro_usd": MARKETING,
     }
+    assert (bills[0]["month"], bills[0]["adjustments_micro_usd"]) == ("2026-01", 0)
     assert run(["ledger", str(file)]) == 0
     assert "7 settled charges, 1 adjustments, 2 checkpoints" in capsys.readouterr().out
 
@@ -109,13 +111,13 @@ def test_one_that_the_operator_did_not_sign(tmp_path: Path) -> None:
 
 def test_a_charge_that_is_re_rated_twice(tmp_path: Path) -> None:
     twice = honest(GOOD.adjust(), GOOD.adjust(Category.AUTHENTICATION))
-    assert "re-rates a charge for the second time" in fault(tmp_path, twice)
+    assert "re-rates a charge that entry" in fault(tmp_path, twice)
     later = parts_of(
         (TODAY, [GOOD.leaf]),
         (TODAY + 1, [GOOD.adjust()]),
         (TODAY + 2, [GOOD.adjust(day=TODAY + 2)]),
     )
-    assert "entry 2 re-rates a charge for the second time" in fault(tmp_path, later)
+    assert "entry 2 re-rates a charge that entry" in fault(tmp_path, later)
 
 
 def test_one_that_is_decided_too_late_or_too_early(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from kurir_audit.replay import Billed, Refused, replay
 from kurir_billing.answers import open_receipt
 from kurir_billing.charge import Line
 from kurir_billing.grant import Grant
-from kurir_billing.invoice import open_head
+from kurir_billing.head import open_head
 from kurir_billing.kinds import Category, Class, PassKind, RefusalCode
 from kurir_billing.passes import Pass
 from kurir_billing.ratecard import bundled

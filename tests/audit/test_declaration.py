@@ -15,27 +15,31 @@ import pytest
 import kurir_billing.adjust
 import kurir_billing.answers
 import kurir_billing.charge
-import kurir_billing.invoice
+import kurir_billing.head
 import kurir_billing.lane
 import kurir_billing.leaf
+import kurir_billing.party
 import kurir_billing.terms
 import kurir_billing.ticket
 import kurir_wire.cards
 from kurir_audit import inventory
 from kurir_audit.declaration import Group, Purpose
 from kurir_audit.declared_billing import STRUCTURES
+from kurir_audit.declared_blobs import BLOB_META_KEYS, BLOB_STORE
 from kurir_audit.declared_log import COMMON, LOG
 from kurir_audit.declared_metrics import METRICS
 from kurir_audit.declared_network import NETWORK
 from kurir_audit.declared_store import INDEXES, META_KEYS, STORE
 from kurir_audit.declared_wire import ENTRIES, REPLIES, REQUESTS
 from kurir_server import log, metrics
-from kurir_wire import frames
+from kurir_wire import blob_frames, frames
 from tests.audit import databases
 
 ALL = (
     *STORE,
     META_KEYS,
+    *BLOB_STORE,
+    BLOB_META_KEYS,
     COMMON,
     *LOG,
     METRICS,
@@ -55,7 +59,8 @@ PACKED = (
     kurir_billing.leaf.Leaf,
     kurir_billing.terms.Terms,
     kurir_billing.ticket.Ticket,
-    kurir_billing.invoice.InvoiceHead,
+    kurir_billing.head.InvoiceHead,
+    kurir_billing.party.Party,
     kurir_wire.cards.Signed,
     kurir_wire.cards.BusinessCard,
 )
@@ -101,6 +106,14 @@ def test_the_schema(tmp_path: Path) -> None:
     assert {entry.name for entry in INDEXES} <= {index.name for index in taken.indexes}
 
 
+def test_the_schema_of_blobs(tmp_path: Path) -> None:
+    taken = inventory.take(databases.make_blobs(tmp_path / "relay.blobs"))
+    assert taken.unknown == ()
+    assert taken.missing == ()
+    found = {t.name: tuple(c.name for c in t.columns) for t in taken.tables}
+    assert found == names(BLOB_STORE)
+
+
 @pytest.mark.parametrize(("union", "groups"), [(frames.Request, REQUESTS), (frames.Push, REPLIES)])
 def test_the_frames(union: object, groups: tuple[Group, ...]) -> None:
     real = {str(f.__struct_config__.tag): fields(f) for f in typing.get_args(union)}
@@ -118,10 +131,10 @@ def test_every_struct_of_the_frames_module_is_reached() -> None:
     tops = {*typing.get_args(frames.Request), *typing.get_args(frames.Push)}
     here = {
         value
-        for name, value in vars(frames).items()
+        for name, value in (*vars(frames).items(), *vars(blob_frames).items())
         if isinstance(value, type)
         and issubclass(value, msgspec.Struct)
-        and value.__module__ == frames.__name__
+        and value.__module__ in (frames.__name__, blob_frames.__name__)
         and not name.startswith("_")
     }
     assert here <= reachable(tops)

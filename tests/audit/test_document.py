@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kurir_audit.declared_blobs import BLOB_STORE
 from kurir_audit.declared_store import STORE
 from kurir_audit.declared_together import TOGETHER
 from kurir_audit.document import render
@@ -29,7 +30,11 @@ def test_every_table_row_has_as_many_cells_as_its_head() -> None:
 
 
 def test_what_columns_give_together_is_of_columns_that_exist_and_refer_to_it() -> None:
-    fields = {f"{group.name}.{field.name}": field for group in STORE for field in group.fields}
+    fields = {
+        f"{group.name}.{field.name}": field
+        for group in (*STORE, *BLOB_STORE)
+        for field in group.fields
+    }
     for entry in TOGETHER:
         assert len(set(entry.columns)) == len(entry.columns) > 1
         assert set(entry.columns) <= set(fields)

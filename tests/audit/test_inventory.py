@@ -61,6 +61,32 @@ def test_what_is_not_declared_is_named(
     assert f"unknown: {name}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("sql", "name"),
+    [
+        ("ALTER TABLE blobs ADD COLUMN mailbox BLOB", "column blobs.mailbox"),
+        ("CREATE TABLE readers (network TEXT)", "table readers"),
+        ("CREATE INDEX by_hour ON blobs (expires_hour)", "index by_hour"),
+        ("INSERT INTO meta VALUES ('minute', '1')", "key meta[minute]"),
+    ],
+)
+def test_the_file_of_blobs_is_held_to_its_own_list(tmp_path: Path, sql: str, name: str) -> None:
+    file = databases.make_blobs(tmp_path / "relay.blobs")
+    assert inventory.take(file).unknown == ()
+    with sqlite3.connect(file) as connection:
+        connection.executescript(sql)
+    connection.close()
+    assert inventory.take(file).unknown == (name,)
+
+
+def test_a_table_of_blobs_excuses_nothing_in_the_database(tmp_path: Path) -> None:
+    db = databases.make(tmp_path / "relay.db")
+    with sqlite3.connect(db) as connection:
+        connection.execute("CREATE TABLE blobs (id BLOB)")
+    connection.close()
+    assert "table mailboxes" in inventory.take(db).unknown
+
+
 def test_what_is_declared_and_gone_is_named(tmp_path: Path) -> None:
     db = databases.make(tmp_path / "relay.db")
     with sqlite3.connect(db) as connection:

@@ -14,11 +14,22 @@ from kurir_audit import ledger
 from kurir_audit.cli import run
 from kurir_billing.charge import lock_of
 from kurir_billing.errors import LedgerError
-from kurir_billing.kinds import Class
+from kurir_billing.invoice_file import to_json
+from kurir_billing.kinds import Category, Class
 from kurir_billing.leaf import Leaf
-from kurir_billing.ledger import entry_hash
+from kurir_billing.ledger import adjust_hash, entry_hash
 from kurir_billing.ledger_file import Closed, Part, PriceList, read_part, write_part
-from tests.protocol.make import TODAY, TestBusiness, TestRelay, b32, make_leaf, make_line
+from tests.frauds.ledgers import bill, entries, export, honest
+from tests.frauds.world import adjusted, line, made, world
+from tests.protocol.make import (
+    TODAY,
+    TestBusiness,
+    TestRelay,
+    b32,
+    make_hashes,
+    make_leaf,
+    make_line,
+)
 
 RELAY, OTHER_RELAY = TestRelay(), TestRelay("other relay")
 ONE, TWO = TestBusiness(), TestBusiness("second business")
@@ -81,7 +92,7 @@ def test_an_honest_ledger(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert run(["ledger", str(file)]) == 0
     shown = capsys.readouterr().out
     assert "18 settled charges, 3 checkpoints" in shown
-    assert "every root recomputed" in shown
+    assert "every bill recomputed" in shown
     assert run(["ledger", str(file), "--json"]) == 0
     (value,) = json.loads(capsys.readouterr().out)["files"]
     totals = {
@@ -93,6 +104,92 @@ def test_an_honest_ledger(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert totals[TWO.id.hex(), "2026-02", "DE", "out_of_window"]["micro_usd"] == 55_000
     assert totals[ONE.id.hex(), "2026-01", "ID", "in_window"]["micro_usd"] == 0
     assert sum(line["count"] for line in value["totals"]) == 18
+    january = next(line for line in value["bills"] if line["business"] == ONE.id.hex())
+    assert january == {
+        "business": ONE.id.hex(),
+        "month": "2026-01",
+        "count": 8,
+        "subtotal_micro_usd": 2 * (2 * 25_000 + 55_000),
+        "fee_micro_usd": 0,
+        "adjustments_micro_usd": 0,
+        "total_micro_usd": 2 * (2 * 25_000 + 55_000),
+    }
+
+
+def test_bills_after_quotas_fees_and_adjustments(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same to the micro-unit as the invoice, which a second command line compares."""
+    parts, invoice = honest()
+    file = write(tmp_path / "export", parts)
+    target = tmp_path / "invoice.json"
+    target.write_bytes(to_json(invoice))
+    assert run(["ledger", str(file), "--invoice", str(target), "--json"]) == 0
+    (value,) = json.loads(capsys.readouterr().out)["files"]
+    assert (value["adjustments"], value["fault"]) == (2, None)
+    bills = {(line["business"], line["month"]): line for line in value["bills"]}
+    head = invoice.head
+    found = bills[ONE.id.hex(), "2026-01"]
+    assert found["total_micro_usd"] == head.total_micro_usd
+    assert found["fee_micro_usd"] == head.fee_micro_usd > 0
+    assert found["adjustments_micro_usd"] == head.adjustments_micro_usd > 0
+    assert run(["ledger", str(file), "--invoice", str(target)]) == 0
+    assert f"{head.total_micro_usd:,}" in capsys.readouterr().out
+    # One that holds by itself, and is not what the ledger has.
+    fewer = bill(list(invoice.leaves[1:]), [])
+    target.write_bytes(to_json(fewer))
+    assert run(["ledger", str(file), "--invoice", str(target)]) == 1
+    assert "lines: the ledger has charge" in " ".join(capsys.readouterr().out.split())
+    assert run(["ledger", str(file), "--invoice", str(file)]) == 2
+    assert run(["ledger", str(file), "--invoice", str(tmp_path / "none")]) == 2
+    short = write(tmp_path / "short", [*parts[:2], *days_of(parts, 3)])
+    target.write_bytes(to_json(invoice))
+    assert run(["ledger", str(short), "--invoice", str(target)]) == 1
+    assert "has fewer" in " ".join(capsys.readouterr().out.split())
+
+
+def test_an_invoice_of_part_of_a_month_and_one_of_another_ledger(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts, whole = honest()
+    file = write(tmp_path / "export", parts)
+    target = tmp_path / "invoice.json"
+    day = TODAY - 2
+    part = bill([leaf for leaf in whole.leaves if leaf.settled_day <= day], [], through=day)
+    assert 0 < part.head.count < whole.head.count
+    target.write_bytes(to_json(part))
+    assert run(["ledger", str(file), "--invoice", str(target)]) == 0
+    # As good a month, proved by a ledger that is not this one.
+    forked = sorted(make_hashes(RELAY, whole.leaves, before=40))
+    adjustments = world(flat=True).adjustments
+    forked += [adjust_hash(adjust, RELAY.id) for adjust, _, _ in adjustments]
+    target.write_bytes(to_json(bill(list(whole.leaves), list(adjustments), hashes=forked)))
+    longer = write(tmp_path / "longer", export([*entries(), *more_leaves(40)]))
+    capsys.readouterr()
+    assert run(["ledger", str(longer), "--invoice", str(target)]) == 1
+    assert "is of another ledger than yours" in " ".join(capsys.readouterr().out.split())
+
+
+def more_leaves(count: int) -> list[Leaf]:
+    """Of later, so that the ledger is as long as another."""
+    return [
+        make_leaf(RELAY, TWO, f"more {n}", line("reply-2018"), TODAY + 30) for n in range(count)
+    ]
+
+
+def test_an_adjustment_of_the_same_day_may_stand_before_its_charge(tmp_path: Path) -> None:
+    for number in range(8):
+        line_ = line("message-2026", Category.UTILITY)
+        leaf = made(f"same day {number}", line_, TODAY, ONE)
+        adjust = adjusted(leaf, day=TODAY)[0]
+        account = ledger.examine(write(tmp_path / "export", export([leaf, adjust])))
+        assert account.fault is None
+        assert account.bills[ONE.id, 202601].sums.total == 41_100
+
+
+def days_of(parts: Sequence[Part], count: int) -> Sequence[Part]:
+    closed = [n for n, part in enumerate(parts) if isinstance(part, Closed)]
+    return parts[2 : closed[count - 1] + 1]
 
 
 def test_no_leaves_at_all(tmp_path: Path) -> None:
@@ -187,9 +284,9 @@ def test_a_replayed_charge(tmp_path: Path) -> None:
     """On the same day it would be the same leaf; on another it is another."""
     leaf = DAYS[0][1][2]
     again = replace(leaf, settled_day=TODAY)
-    assert "the same charge is leaf 2 already" in fault(tmp_path, parts_of(changed(1, 0, again)))
+    assert "the same charge is entry 2 already" in fault(tmp_path, parts_of(changed(1, 0, again)))
     twice = [*DAYS[0][1][:3], *DAYS[0][1][2:]]
-    assert "the same charge is leaf 2" in fault(tmp_path, parts_of([(TODAY - 1, twice)]))
+    assert "the same charge is entry 2" in fault(tmp_path, parts_of([(TODAY - 1, twice)]))
 
 
 # Two ledgers of one relay

@@ -63,7 +63,8 @@ def relay(pair: Pair) -> LedgerRelay:
 async def look(relay: LedgerRelay, leaves: Leaves) -> Any:
     relay.leaves = leaves
     link: Any = FakeLink(relay.pair, relay.answer)
-    return await ledger.fetch_standing(relay.pair.bob, link, [])
+    standing, _ = await ledger.fetch_standing(relay.pair.bob, link, [])
+    return standing
 
 
 def kept(relay: LedgerRelay, *, agreeing: bool) -> list[int]:

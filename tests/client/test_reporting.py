@@ -5,13 +5,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from kurir_billing.adjust import Adjust, adjust_message, delta_for, packed_adjust
+from kurir_billing.adjusted import Ruling
 from kurir_billing.charge import Charge, open_charge
 from kurir_billing.errors import InvoiceError
 from kurir_billing.kinds import Category
@@ -19,11 +19,8 @@ from kurir_billing.leaf import Leaf, packed_leaf
 from kurir_billing.ratecard import bundled, canonical, rate_card_hash
 from kurir_billing.report import REPORT_DAYS, Report, check_report, open_report, packed_report
 from kurir_client import adjustments, inbox, outbox, reporting, upkeep
-from kurir_client.adjustments import Ruling
 from kurir_client.content import TEXT
 from kurir_client.errors import RelayError, UsageError
-from kurir_client.schema import SCHEMA_VERSION, OwnAdjust
-from kurir_client.store import Store
 from kurir_crypto.sealing import EnvelopeKeyPair
 from kurir_server.report_key import seal_copy
 from kurir_server.reports import FULL
@@ -32,8 +29,9 @@ from kurir_wire.frames import AdjustmentsAre, Error, SendReport
 from kurir_wire.ids import DAY, Hash
 from kurir_wire.limits import MAX_REPORT_REASON, REPORT_SIZES
 from tests.client.fake_link import FakeLink, results
-from tests.client.labelling import label_all
+from tests.client.older import to_version_2
 from tests.client.pair import Pair
+from tests.client.verdicts import say
 
 CARD = bundled()
 CARDS = {rate_card_hash(canonical(CARD)): CARD}
@@ -49,11 +47,10 @@ class Sent:
     delivery: Delivery
 
 
-def send(pair: Pair, text: str) -> Sent:
+def send(pair: Pair, text: str, category: Category = Category.UTILITY) -> Sent:
     """Bob's shop writes to Alice, and her device settles."""
     (contact,) = pair.bob.store.contacts()
-    with pair.bob.store.transaction():
-        outbox.queue(pair.bob.store, contact.id, TEXT, text, pair.clock.now)
+    say(pair, pair.bob, contact, text, category=category)
     (ready,) = pair.prepare(pair.bob)
     ack = pair.deliver(ready, pair.alice)
     with pair.bob.store.transaction():
@@ -73,10 +70,9 @@ def send(pair: Pair, text: str) -> Sent:
 
 
 @pytest.fixture
-def shop(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> Pair:
-    """Bob's shop labels what it writes to Alice as utility."""
-    pair.open_shop()
-    label_all(monkeypatch)
+def shop(pair: Pair) -> Pair:
+    """Bob's shop has a tariff that asks what its messages are, and says utility."""
+    pair.open_shop("message-2025")
     return pair
 
 
@@ -126,7 +122,7 @@ def test_it_survives_a_crash_and_goes_after_sixty_days(shop: Pair) -> None:
 
 def test_what_no_category_is_named_for_cannot_be_reported(pair: Pair) -> None:
     pair.open_shop()
-    send(pair, "under a tariff without categories")
+    send(pair, "under a tariff without categories", Category.NONE)
     with pytest.raises(UsageError, match="nothing that can be reported"):
         chosen(pair)
     (message,) = [m for m in pair.alice.store.history(1, 9) if m.direction == "in"]
@@ -341,24 +337,14 @@ async def test_a_relay_that_sends_noise(shop: Pair, part: str) -> None:
 # The database
 
 
-def test_a_database_of_version_2_is_brought_forward(tmp_path: Path) -> None:
-    file, key = tmp_path / "store.db", bytes(32)
-    made = Store.create(file, key)
-    with made.transaction():
-        for table in ("reportable", "adjustment"):
-            made._run(f"DROP TABLE {table}")
-        made.put("schema", b"2")
-        made.put("kept", b"as it was")
-    made.close()
-    for _ in range(2):
-        store = Store.open(file, key)
-        assert store.get("schema") == str(SCHEMA_VERSION).encode()
-        assert store.get("kept") == b"as it was"
-        assert store.reportable_of(1) == []
-        with store.transaction():
-            store.keep_adjustment(OwnAdjust(b"h", b"body", b"leaf", None))
-        assert store.adjustment(b"h") == OwnAdjust(b"h", b"body", b"leaf", None)
-        store.close()
+def test_a_home_of_version_2_keeps_reports_from_now_on(shop: Pair) -> None:
+    with shop.alice.store.transaction():
+        to_version_2(shop.alice.store)
+    shop.alice = shop.reopen(shop.alice)
+    with pytest.raises(UsageError, match="nothing that can be reported"):
+        chosen(shop)
+    sent = send(shop, "50% off!")
+    check_report(chosen(shop).report, sent.leaf, shop.relay.id)
 
 
 def test_rows_hide_what_they_hold(shop: Pair) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sqlite3
 import subprocess
 import sys
 import time
@@ -12,19 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from kurir_billing.ratecard import bundled
-from tests.client.labelling import TARIFF
 from tests.e2e.world import Person, Relay, meet
 
 DAY = 86_400
 AD = "50% off all seats to Jakarta!"
-
-
-class Advertiser(Person):
-    """The same home, by a client that calls everything utility."""
-
-    def command(self, *arguments: str) -> list[str]:
-        command = super().command(*arguments)
-        return [*command[:2], "tests.e2e.labelled", *command[3:]]
 
 
 def operator(relay: Relay, *arguments: str) -> Any:
@@ -39,15 +28,14 @@ def month_of(relay: Relay) -> str:
 def test_an_ad_is_reported_and_charged(
     relay: Relay, shop: Person, customer: Person, tmp_path: Path
 ) -> None:
-    with contextlib.closing(sqlite3.connect(relay.db)) as database, database:
-        database.execute("UPDATE businesses SET tariff = ?", (TARIFF,))
+    business_id = shop.run("business", "status")[0]["business_id"]
+    relay.approve(business_id, "PT Metro Bus", "platform", "--tariff", "message-2025")
     customer.run("send", "Metro Bus", "Is there a bus at nine?")
     shop.run("read")
-    advertiser = Advertiser(shop.home, relay)
-    advertiser.run("business", "send", "Siti", "Yes, platform 2")
-    advertiser.run("business", "send", "Siti", AD)
+    for text in ("Yes, platform 2", AD):
+        shop.run("business", "send", "Siti", text, "--category", "utility")
     shown = [line for line in customer.run("read") if line.get("event") == "message"]
-    assert [(line["text"], line["label"]) for line in shown] == [
+    assert [(line["text"], line["category"]) for line in shown] == [
         ("Yes, platform 2", "utility"),
         (AD, "utility"),
     ]

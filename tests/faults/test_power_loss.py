@@ -33,12 +33,12 @@ from tests.server.rig import Rig
 CUTS = 50
 SEED = 20_261_121
 UNSAFE = """
-import kurir_server.store as store
-settle = store._settle
+from kurir_server.store import opening
+settle = opening.settle
 def unsafe(connection):
     settle(connection)
     connection.execute("PRAGMA synchronous = OFF")
-store._settle, store._check = unsafe, lambda connection, path: None
+opening.settle, opening.check = unsafe, lambda connection, path: None
 from kurir_server.cli import main
 main()
 """

@@ -15,7 +15,7 @@ CORPUS: Final = Path(__file__).parent / "corpus"
 VALID: Final = "valid-"
 """Begins the name of a sample that has to be accepted; all others have only to be survived."""
 
-MAX_FILES: Final = 32
+MAX_FILES: Final = 40
 """Samples of one target."""
 
 Errors: TypeAlias = type[Exception] | tuple[type[Exception], ...]

@@ -4,41 +4,57 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from msgspec.structs import replace
 from nacl.signing import SigningKey
 
+from kurir_billing.adjust import Adjust
+from kurir_billing.adjusted import Adjustment
 from kurir_billing.charge import Charge, Line, charge_message, lock_of
 from kurir_billing.grant import Grant, grant_message
-from kurir_billing.invoice import Invoice, Records, head_for, invoice_message
+from kurir_billing.head import head_for, invoice_message
+from kurir_billing.invoice import Invoice, Records, with_groups
 from kurir_billing.kinds import Category, Class, GrantKind, PassKind
 from kurir_billing.lane import Lane, lane_message
 from kurir_billing.leaf import Leaf
-from kurir_billing.ledger import Checkpoint, checkpoint_text, entry_hash, signed_checkpoint
+from kurir_billing.ledger import (
+    Checkpoint,
+    PlaceInLedger,
+    adjust_hash,
+    checkpoint_text,
+    entry_hash,
+    signed_checkpoint,
+)
+from kurir_billing.party import Party
 from kurir_billing.passes import Pass, pass_message
 from kurir_billing.ratecard import (
     bundled,
     canonical,
+    parse,
     rate_card_hash,
     rate_card_message,
     signed_rate_card,
 )
-from kurir_billing.standing import PlaceInLedger, Standing
+from kurir_billing.report import Report
+from kurir_billing.standing import Standing
 from kurir_billing.terms import Terms, terms_message
 from kurir_billing.ticket import Ticket, ticket_message
+from kurir_billing.total import carried_over
 from kurir_billing.windows import PASS_LENGTH
 from kurir_wire.beacons import Beacon, beacon_message
 from kurir_wire.cards import (
     ENVELOPE_KEY_BYTES,
     BusinessCard,
     PersonCard,
+    Signed,
     business_card_message,
     person_card_message,
     signed_card,
 )
-from kurir_wire.codec import pack
+from kurir_wire.codec import pack, unpack
 from kurir_wire.gates import payer_gate
 from kurir_wire.ids import (
     DAY,
@@ -349,16 +365,22 @@ def make_leaf(
     return Leaf.settle(charge, private_hash(charge, envelope), b32(f"{name} secret"), day)
 
 
+def in_file_order(relay: TestRelay, leaves: Iterable[Leaf]) -> list[Leaf]:
+    """As an invoice lists them."""
+    return sorted(leaves, key=lambda leaf: (leaf.settled_day, leaf.charge_hash(relay.id)))
+
+
 def make_leaves(relay: TestRelay, business: TestBusiness) -> list[Leaf]:
     """Five settled charges of January 2026: two markets, one free, three days."""
     free = make_line(klass=Class.IN_WINDOW)
-    return [
+    leaves = [
         make_leaf(relay, business, "a", day=TODAY - 2),
         make_leaf(relay, business, "b", make_line("DE"), day=TODAY - 2),
         make_leaf(relay, business, "c", free, day=TODAY - 1),
         make_leaf(relay, business, "d", day=TODAY),
         make_leaf(relay, business, "e", make_line("DE"), day=TODAY),
     ]
+    return in_file_order(relay, leaves)
 
 
 def make_hashes(relay: TestRelay, leaves: Sequence[Leaf], before: int = 3) -> list[Hash]:
@@ -368,66 +390,123 @@ def make_hashes(relay: TestRelay, leaves: Sequence[Leaf], before: int = 3) -> li
 
 
 def make_standing(
-    relay: TestRelay, leaves: Sequence[Leaf], hashes: Sequence[Hash], since: int | None = None
+    relay: TestRelay,
+    leaves: Sequence[Leaf],
+    hashes: Sequence[Hash],
+    since: int | None = None,
 ) -> Standing:
     """What an honest relay shows of a ledger with these hashes."""
-
-    layers = [list(hashes)]
-    while len(layers[-1]) > 1:
-        below = layers[-1]
-        layers.append([node_hash(*below[n : n + 2]) for n in range(0, len(below) - 1, 2)])
-
-    def node(level: int, index: int) -> Hash:
-        return layers[level][index]
-
-    size = len(hashes)
-    numbers = {entry: number for number, entry in enumerate(hashes)}
-    places = []
-    for leaf in leaves:
-        index = numbers[entry_hash(leaf, relay.id)]
-        places.append(PlaceInLedger(index, tuple(inclusion_proof(index, size, node))))
+    tree = Tree(hashes)
+    places = tuple(tree.place(entry_hash(leaf, relay.id)) for leaf in leaves)
     if since is None:
-        return Standing(relay.note(hashes), tuple(places))
-    growth = tuple(consistency_proof(since, size, node))
-    return Standing(relay.note(hashes), tuple(places), relay.note(hashes[:since]), growth)
+        return Standing(relay.note(hashes), places)
+    growth = tuple(consistency_proof(since, len(hashes), tree.node))
+    return Standing(relay.note(hashes), places, relay.note(hashes[:since]), growth)
+
+
+class Tree:
+    """A Merkle tree of which every node is at hand."""
+
+    def __init__(self, hashes: Sequence[Hash]) -> None:
+        self._layers = [list(hashes)]
+        while len(self._layers[-1]) > 1:
+            below = self._layers[-1]
+            pairs = range(0, len(below) - 1, 2)
+            self._layers.append([node_hash(*below[n : n + 2]) for n in pairs])
+        self._numbers = {entry: number for number, entry in enumerate(hashes)}
+
+    def node(self, level: int, index: int) -> Hash:
+        return self._layers[level][index]
+
+    def place(self, entry: Hash) -> PlaceInLedger:
+        index = self._numbers[entry]
+        proof = inclusion_proof(index, len(self._layers[0]), self.node)
+        return PlaceInLedger(index, tuple(proof))
+
+
+SELLER = Party(
+    "Kurir Relay Ltd", ["1 Harbour Street", "Tanjung Priok"], "01.234.567.8", ["IBAN XX00 1234"]
+)
+BUYER = Party("PT Metro Bus", ["Jalan Terminal 2", "Jakarta"], "09.876.543.2")
 
 
 def make_invoice(
     relay: TestRelay,
     business: TestBusiness,
-    leaves: list[Leaf],
+    leaves: Sequence[Leaf],
     *,
     month: int = 202601,
     through: int = TODAY + 2,
-    total: int | None = None,
-    count: int | None = None,
     signer: SigningKey | None = None,
+    adjustments: Sequence[tuple[Adjust, Leaf, Report | None]] = (),
+    charged: Collection[Hash] = (),
+    cards: Sequence[tuple[bytes, Hash]] | None = None,
+    hashes: Sequence[Hash] | None = None,
+    **fields: Any,
 ) -> Invoice:
-    """An invoice over these leaves, signed by the operator, honest unless told otherwise."""
-    card, name = relay.rate_card()
-    cards = {name: bundled()}
-    head = head_for(business.id, month, through, leaves, relay.id, cards)
-    if total is not None:
-        head = replace(head, total_micro_usd=total)
-    if count is not None:
-        head = replace(head, count=count)
+    """An invoice over these leaves, signed by the operator, honest unless told otherwise.
+
+    :param adjustments: entry, the leaf that it adjusts, the report
+    :param cards: signed cards and their names, in the order in which they stand in it
+    :param hashes: of the whole ledger
+    :param fields: what the head says instead of what is right
+    """
+    signed = [relay.rate_card()] if cards is None else cards
+    opened = {name: parse(unpack(data, Signed).body) for data, name in signed}
+    adjusts = [adjust for adjust, _, _ in adjustments]
+    carried = carried_over(leaves, relay.id, charged)
+    head = head_for(
+        business.id,
+        month,
+        through,
+        leaves,
+        relay.id,
+        opened,
+        charged,
+        adjusts=adjusts,
+        seller=SELLER,
+        buyer=BUYER,
+    )
+    head = replace(head, **fields)
     signature = sign(signer or relay.operator, invoice_message(relay.id, head))
     head = replace(head, signature=signature)
-    standing = make_standing(relay, leaves, make_hashes(relay, leaves), since=2)
-    return Invoice(relay.cert(), "PT Metro Bus", head, tuple(leaves), (card,), standing)
+    if hashes is None:
+        hashes = make_hashes(relay, leaves)
+        hashes += [adjust_hash(adjust, relay.id) for adjust in adjusts]
+    tree = Tree(hashes)
+    listed = tuple(
+        Adjustment(adjust, leaf, report, tree.place(adjust_hash(adjust, relay.id)))
+        for adjust, leaf, report in adjustments
+    )
+    used = {leaf.line.rate_card for leaf in (*leaves, *(leaf for _, leaf, _ in adjustments))}
+    kept = tuple(data for data, name in signed if name in used)
+    invoice = Invoice(
+        relay.cert(),
+        head,
+        tuple(leaves),
+        kept,
+        make_standing(relay, leaves, hashes, since=2),
+        listed,
+        carried,
+    )
+    try:
+        return with_groups(invoice)
+    except ValueError:  # a line without meaning has no group
+        return invoice
 
 
 def make_records(
-    relay: TestRelay, business: TestBusiness, leaves: list[Leaf], *, days: bool = True
+    relay: TestRelay, business: TestBusiness, leaves: Iterable[Leaf], *, days: bool = True
 ) -> Records:
     """What an honest business kept: it signed all of these, and all were reported as settled."""
+    leaves = list(leaves)
     days_by_name = {leaf.charge_hash(relay.id): leaf.settled_day for leaf in leaves}
     return Records(
         relay.id,
         business.id,
         {leaf.charge_hash(relay.id): leaf.line for leaf in leaves},
         days_by_name if days else set(days_by_name),
-        "PT Metro Bus",
+        BUYER.legal_name,
     )
 
 

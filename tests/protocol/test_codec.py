@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 
 from kurir_billing.answers import Receipt, Refusal
 from kurir_billing.charge import Charge, Line
-from kurir_billing.invoice import InvoiceHead
+from kurir_billing.head import InvoiceHead
 from kurir_billing.lane import Lane
 from kurir_billing.leaf import Leaf
 from kurir_wire import codec, entries, frames

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,18 +11,20 @@ from msgspec import structs
 
 from kurir_billing.charge import Line
 from kurir_billing.errors import InvoiceError, RateCardError
-from kurir_billing.invoice import head_for, verify_invoice
+from kurir_billing.head import head_for
 from kurir_billing.kinds import Category, Class
 from kurir_billing.leaf import Leaf
 from kurir_billing.quotas import Due, Settled, amounts_due, marginal
 from kurir_billing.ratecard import RateCard, Step, bundled, canonical, parse, rate_card_hash
 from kurir_billing.tariffs import TARIFFS, price_of_class
-from kurir_billing.total import opener_of
+from kurir_billing.total import Why, opener_of
+from kurir_billing.verify import verify_invoice
 from kurir_wire.ids import Hash
 from tests.protocol.make import (
     TODAY,
     TestBusiness,
     TestRelay,
+    in_file_order,
     make_invoice,
     make_leaf,
     make_line,
@@ -218,39 +221,50 @@ def test_an_invoice_counts_the_quota_by_day_and_not_by_the_order_of_the_lines() 
     first = [leaf(str(n), conversation(INSIDE), TODAY - 1) for n in range(1_000)]
     dear = leaf("dear", conversation())
     leaves = [dear, *reversed(first)]
-    invoice = make_invoice(RELAY, BUSINESS, leaves)
-    assert invoice.head.total_micro_usd == 41_100
+    assert make_invoice(RELAY, BUSINESS, leaves).head.total_micro_usd == 41_100
+    invoice = make_invoice(RELAY, BUSINESS, in_file_order(RELAY, leaves))
     verify_invoice(invoice, make_records(RELAY, BUSINESS, leaves))
+    assert [(group.why, group.count, group.amount) for group in invoice.groups] == [
+        (Why.QUOTA, 1_000, 0),
+        (Why.LIST, 1, 41_100),
+    ]
 
 
 def test_an_invoice_charges_a_conversation_once() -> None:
     many = [leaf(str(n), conversation(INSIDE), TODAY - 1) for n in range(1_000)]
     opener = leaf("opener", conversation())
     covered = leaf("covered", conversation(opener=opener.charge_hash(RELAY.id)))
-    leaves = [*many, covered, opener]
+    leaves = in_file_order(RELAY, [*many, covered, opener])
     invoice = make_invoice(RELAY, BUSINESS, leaves)
     assert invoice.head.total_micro_usd == 41_100
     records = make_records(RELAY, BUSINESS, leaves)
     verify_invoice(invoice, records)
-    with pytest.raises(InvoiceError, match="total"):
-        verify_invoice(make_invoice(RELAY, BUSINESS, leaves, total=82_200), records)
+    sums: dict[str, Any] = {"subtotal_micro_usd": 82_200, "total_micro_usd": 82_200}
+    wrong = make_invoice(RELAY, BUSINESS, leaves, **sums)
+    with pytest.raises(InvoiceError, match="subtotal: says 82200 where the lines come to 41100"):
+        verify_invoice(wrong, records)
 
 
 def test_a_conversation_that_was_due_last_month_is_not_due_again() -> None:
     opener = leaf("opener", conversation(), TODAY - 31)
     covered = leaf("covered", conversation(opener=opener.charge_hash(RELAY.id)))
-    _, name = RELAY.rate_card()
     many = [leaf(str(n), conversation(INSIDE), TODAY - 1) for n in range(1_000)]
-    leaves = [*many, covered]
+    leaves = in_file_order(RELAY, [*many, covered])
     records = make_records(RELAY, BUSINESS, [opener, *leaves])
     invoice = make_invoice(RELAY, BUSINESS, leaves)
     assert invoice.head.total_micro_usd == 41_100
-    with pytest.raises(InvoiceError, match="total"):
+    with pytest.raises(InvoiceError, match=r"charged: .* is not listed"):
         verify_invoice(invoice, records)
-    charged = {opener.charge_hash(RELAY.id)}
-    head = head_for(BUSINESS.id, JANUARY, TODAY + 2, leaves, RELAY.id, {name: CARD}, charged)
-    assert head.total_micro_usd == 0
-    verify_invoice(make_invoice(RELAY, BUSINESS, leaves, total=0), records)
+    name = opener.charge_hash(RELAY.id)
+    with pytest.raises(InvoiceError, match="charged: are not the conversations"):
+        verify_invoice(replace(invoice, charged=(name,)), records)
+    right = make_invoice(RELAY, BUSINESS, leaves, charged={name, Hash(bytes(32))})
+    assert (right.head.total_micro_usd, right.charged) == (0, (name,))
+    verify_invoice(right, records)
+    fresh = make_records(RELAY, BUSINESS, leaves)
+    with pytest.raises(InvoiceError, match=r"charged: .* no message of it was due"):
+        verify_invoice(right, fresh)
+    verify_invoice(right, replace(fresh, settled=None))  # nothing is known of earlier months
 
 
 def test_a_line_without_its_card_counts_as_signed() -> None:

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from kurir_billing.errors import InvoiceError
-from kurir_billing.invoice import verify_invoice
 from kurir_billing.standing import Standing, check_standing
+from kurir_billing.verify import verify_invoice
 from kurir_wire.ids import Hash
 from kurir_wire.merkle import Growing
 from tests.protocol.make import (

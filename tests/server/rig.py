@@ -11,6 +11,9 @@ from typing import Any, TypeVar
 from kurir_billing.charge import Line
 from kurir_billing.grant import Grant
 from kurir_server import admin, keyfiles
+from kurir_server.blob_rows import BlobRows, BlobStore
+from kurir_server.blob_writer import blobs_file
+from kurir_server.blobs import Blobs, Room
 from kurir_server.connection import Connection
 from kurir_server.housekeeping import Step, tidy
 from kurir_server.hub import Hub
@@ -23,7 +26,8 @@ from kurir_server.relay import Batch, Relay
 from kurir_server.rows import Moment, Rows
 from kurir_server.services import Services
 from kurir_server.store import Store
-from kurir_server.work import Failed, Output
+from kurir_server.store.blobs import SqlBlobStore
+from kurir_server.work import BlobJob, Failed, Output
 from kurir_wire.beacons import Beacon
 from kurir_wire.entries import Ack, Delivery, Result, Submission
 from kurir_wire.frames import Push, Register, Request, decode_push, encode
@@ -35,16 +39,21 @@ START = 1_800_000_000
 """A Friday in 2027, on a whole minute."""
 NETWORK = b"net"
 """The name of the network that everybody comes from."""
+ROOM = Room(quota=1 << 30, reserve=0)
 
 
 @dataclass
 class Rig:
-    """``now`` and ``tick`` are set by the test."""
+    """``now``, ``tick`` and ``room`` are set by the test; ``free`` is the disk's room for blobs."""
 
     keys: RelayKeys
     store: Store
     now: int = START
     tick: float = 0.0
+    room: Room = ROOM
+    free: int = 1 << 40
+    takes_blobs: bool = True
+    blob_store: BlobStore | None = None
 
     def __post_init__(self) -> None:
         self.nonce = bytes(range(32))
@@ -57,6 +66,7 @@ class Rig:
         self.registry = Registry(self.keys, self.relay)
         self.ledger = Ledger(self.keys)
         self.hub = Hub()
+        self.blobs = Blobs(self.keys.relay_id, self.room, lambda: self.free)
 
     @property
     def moment(self) -> Moment:
@@ -68,6 +78,13 @@ class Rig:
 
     def run(self, work: Callable[[Rows], T]) -> T:
         return self.store.transact(work)
+
+    def run_blobs(self, work: Callable[[BlobRows], T]) -> T:
+        assert self.blob_store is not None
+        return self.blob_store.transact(work)
+
+    def do_blobs(self, job: BlobJob) -> None:
+        job.done(self.run_blobs(lambda rows: job.run(rows, self.moment)))
 
     def make(self, box: Box) -> int:
         """:returns: its row"""
@@ -182,7 +199,14 @@ class Rig:
 
     def connection(self, network: bytes = NETWORK, nonce: bytes | None = None) -> Talk:
         """:param nonce: of this connection; all have the same one unless a test says otherwise"""
-        services = Services(self.keys, self.relay, self.registry, self.ledger, self.hub)
+        services = Services(
+            self.keys,
+            self.relay,
+            self.registry,
+            self.ledger,
+            self.hub,
+            self.blobs if self.takes_blobs else None,
+        )
         return Talk(self, Connection(services, nonce or self.nonce, network))
 
     def dump(self) -> list[str]:
@@ -212,8 +236,13 @@ class Talk:
         while True:
             self.output = self.connection.take()
             frames += [decode_push(frame) for frame in self.output.frames]
-            if not self.output.jobs:
+            if not (self.output.jobs or self.output.blob_jobs):
                 return frames
+            for blob_job in self.output.blob_jobs:
+                if self.is_failing:
+                    blob_job.done(Failed())
+                else:
+                    self.rig.do_blobs(blob_job)
             for job in self.output.jobs:
                 if self.is_failing:
                     job.done(Failed())
@@ -227,7 +256,11 @@ def rig_in(folder: Path) -> Iterator[Rig]:
     db = folder / "rig.db"
     keys = admin.init(db, keyfiles.default_folder(db), START)
     store = Store.open(db)
+    blob_store = SqlBlobStore.open(blobs_file(db), keys.relay_id)
+    rig = Rig(keys, store, blob_store=blob_store)
     try:
-        yield Rig(keys, store)
+        yield rig
     finally:
         store.close()
+        # A test may have opened it anew.
+        (rig.blob_store or blob_store).close()

@@ -13,7 +13,7 @@ import pytest
 from kurir_billing.grant import Grant
 from kurir_server import meter as meter_module
 from kurir_server import shares as shares_module
-from kurir_server import store as store_module
+from kurir_server import storage
 from kurir_server.limits import (
     CREATE_RATE,
     MAX_BYTES_MAILBOX,
@@ -27,6 +27,7 @@ from kurir_server.pace import LIMITS, Deed, Limit, Networks, Pace
 from kurir_server.rates import Rate
 from kurir_server.rows import Moment
 from kurir_wire import codes
+from kurir_wire.blob_frames import BlobStatus
 from kurir_wire.entries import Ack, Result, Submission
 from kurir_wire.frames import (
     Acks,
@@ -44,10 +45,12 @@ from kurir_wire.frames import (
     Register,
     Request,
     Results,
+    SendReport,
     Submit,
 )
 from kurir_wire.ids import DAY, HOUR
-from tests.server.helpers import Box, Shop, receipt_of
+from kurir_wire.limits import REPORT_SIZES
+from tests.server.helpers import Box, Shop, body, receipt_of
 from tests.server.rig import START, Rig, Talk
 from tests.server.sockets import client_of, relay_inside
 from tests.server.test_requests import code_of, codes_of, one_of_each, proved, result_of
@@ -190,7 +193,7 @@ def test_what_is_deleted_makes_room(rig: Rig) -> None:
     ],
 )
 def test_the_reserve(free: int, total: int, is_enough: bool) -> None:
-    assert store_module.Room(free, total).is_enough is is_enough
+    assert storage.Room(free, total).is_enough is is_enough
 
 
 async def test_a_relay_whose_disk_fills_up_goes_on_for_readers(
@@ -202,8 +205,8 @@ async def test_a_relay_whose_disk_fills_up_goes_on_for_readers(
         assert await client.create(box) == ["ok"]
         assert await client.submit(box.write()) == [None]
         with monkeypatch.context() as patch:
-            patch.setattr(store_module, "MAX_RESERVE", 2**62)
-            patch.setattr(store_module, "RESERVE_PART", 1)
+            patch.setattr(storage, "MAX_RESERVE", 2**62)
+            patch.setattr(storage, "RESERVE_PART", 1)
             await app.look_at_disk()
             await app.look_at_disk()
             (refused,) = await client.submit(box.write())
@@ -343,6 +346,8 @@ PACED: dict[Deed, tuple[Make, int]] = {
     Deed.LOOK_UP: (lambda rig, box, shop: GetBusiness(1, shop.id), 1),
     Deed.FETCH_CARD: (lambda rig, box, shop: GetCard(1, box.id, box.token or b""), 1),
     Deed.LEDGER: (lambda rig, box, shop: GetCheckpoint(1), 1),
+    Deed.REPORT: (lambda rig, box, shop: SendReport(1, body(REPORT_SIZES[0])), 1),
+    Deed.CHUNK: (lambda rig, box, shop: BlobStatus(1, bytes(32), bytes(32)), 1),
 }
 
 

@@ -128,9 +128,8 @@ def test_small_steps_do_all_of_it(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(rig.tidy()) == 14, "personal ones and addresses; customers and one were opened"
     rig.now += 33 * DAY
     rig.tidy()
-    assert {table.name: rig.count(table.value[0]) for table in Swept} == dict.fromkeys(
-        (table.name for table in Swept), 0
-    )
+    for kind in Swept:
+        assert rig.run(lambda rows, kind=kind: rows.sweep(kind, None, 1, 0)) is None, "empty"  # type: ignore[misc]
 
 
 def test_exactly_full_steps_end(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,9 @@ from msgspec import structs
 from kurir_billing.charge import packed
 from kurir_billing.leaf import Leaf, open_leaf
 from kurir_billing.ledger import Checkpoint, entry_hash, open_checkpoint
+from kurir_billing.party import Party
 from kurir_server.errors import DatabaseError
+from kurir_server.parties import party_of
 from kurir_server.rows import Rows
 from kurir_server.store import Store, open_async
 from kurir_wire import codes
@@ -273,9 +275,10 @@ def test_damaged_tiles_close_nothing(rig: Rig) -> None:
 # A database from before there was a ledger
 
 
-def old_database(path: Path) -> RelayId:
+def old_database(path: Path, version: int = 1) -> RelayId:
     """:returns: the relay's id"""
-    text = OLD_DATABASE.read_text("utf-8")
+    file = OLD_DATABASE if version == 1 else OLD_DATABASE.with_name("schema-2-approved.sql")
+    text = file.read_text("utf-8")
     with sqlite3.connect(path) as connection:
         connection.executescript(text)
     connection.close()
@@ -283,10 +286,12 @@ def old_database(path: Path) -> RelayId:
     return relay_id_of(bytes.fromhex(head.rsplit(" ", 1)[1]))
 
 
-async def test_an_old_database_is_brought_forward(tmp_path: Path, rig: Rig) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+async def test_an_old_database_is_brought_forward(tmp_path: Path, rig: Rig, version: int) -> None:
     path = tmp_path / "old.db"
-    relay_id = old_database(path)
-    with pytest.raises(DatabaseError, match=r"older kurir-relay \(schema version 1\)") as caught:
+    relay_id = old_database(path, version)
+    older = rf"older kurir-relay \(schema version {version}\)"
+    with pytest.raises(DatabaseError, match=older) as caught:
         Store.open(path)
     assert "start the relay once" in str(caught.value.hint)
     store = await open_async(path)
@@ -301,6 +306,10 @@ async def test_an_old_database_is_brought_forward(tmp_path: Path, rig: Rig) -> N
     old = Rig(replace(rig.keys, cert=cert), opened, START + 30 * DAY)
     leaves = [open_leaf(row[0]) for row in opened.connection.execute("SELECT leaf FROM leaves")]
     assert len(leaves) == 12
+    # Who was approved stands on invoices by the certified name.
+    approved = [business.id for business in opened.rows.businesses() if business.legal_name]
+    assert len(approved) == 2
+    assert all(party_of(opened.rows, name) == Party("PT Metro Bus") for name in approved)
     old.tidy()
     expected = Growing()
     for day in range(TODAY, TODAY + 3):

@@ -148,6 +148,8 @@ async def test_a_relay_from_before_the_ledger(tmp_path: Path) -> None:
             "tickets",
             "reports",
             "adjustments",
+            "parties",
+            "invoices",
         ):
             connection.execute(f"DROP TABLE {table}")
         connection.execute("ALTER TABLE mailboxes DROP COLUMN refused")

@@ -67,9 +67,11 @@ class World:
         while True:
             output = talk.connection.take()
             pushed += [decode_push(frame) for frame in output.frames]
-            if not output.jobs:
+            if not (output.jobs or output.blob_jobs):
                 talk.connection.close()
                 return pushed
+            for blob_job in output.blob_jobs:
+                self.rig.do_blobs(blob_job)
             for job in output.jobs:
                 job.done(self.rig.run(lambda rows: job.run(rows, self.rig.moment)))  # noqa: B023
 

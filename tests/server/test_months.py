@@ -9,7 +9,7 @@ import pytest
 from msgspec import structs
 
 from kurir_billing.charge import Line
-from kurir_billing.invoice import InvoiceHead, open_head
+from kurir_billing.head import InvoiceHead, open_head
 from kurir_billing.kinds import Class
 from kurir_billing.leaf import Leaf, open_leaf
 from kurir_billing.ratecard import RateCard, bundled, canonical, rate_card_hash

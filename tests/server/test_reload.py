@@ -115,7 +115,7 @@ async def test_a_renewed_certificate_is_greeted_with(relay: RelayProcess) -> Non
         line = (await reload(relay))[-1]
         assert "not valid at this time" in line["error"]
         path.write_bytes(whole[:-1])
-        assert "missing or damaged" in (await reload(relay))[-1]["error"]
+        assert "is missing, damaged" in (await reload(relay))[-1]["error"]
         path.write_bytes(whole)
         prf = folder / keyfiles.PRF
         seed = prf.read_text()

@@ -6,6 +6,7 @@ import pytest
 
 from kurir_billing.adjust import open_adjust
 from kurir_server import reports as reports_module
+from kurir_server.ledger_rows import StoredAdjust
 from kurir_server.limits import (
     MAX_REPORT_BYTES,
     MAX_REPORTS,
@@ -13,7 +14,7 @@ from kurir_server.limits import (
     REPORT_NETWORK_RATE,
     REPORT_RATE,
 )
-from kurir_server.rows import Rows, StoredAdjust
+from kurir_server.rows import Rows
 from kurir_wire import codes
 from kurir_wire.codec import pack
 from kurir_wire.entries import Result

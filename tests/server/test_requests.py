@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from kurir_billing.charge import packed
-from kurir_billing.invoice import open_head
+from kurir_billing.head import open_head
 from kurir_billing.ratecard import open_rate_card
 from kurir_client.bot import RENEW_EVERY
 from kurir_client.business import PREKEY_STOCK
@@ -26,6 +26,17 @@ from kurir_server.limits import (
 from kurir_server.pace import Deed
 from kurir_server.work import RETRY_SECONDS
 from kurir_wire import codes, frames
+from kurir_wire.blob_frames import (
+    BlobDelete,
+    BlobGet,
+    BlobKey,
+    BlobNew,
+    BlobPut,
+    BlobRequest,
+    BlobStatus,
+    Chunk,
+    NewBlob,
+)
 from kurir_wire.codec import pack
 from kurir_wire.entries import Ack, NewMailbox, Result
 from kurir_wire.frames import (
@@ -64,7 +75,7 @@ from kurir_wire.frames import (
 )
 from kurir_wire.gates import token_gate
 from kurir_wire.ids import DAY, HOUR, MINUTE, NO_HASH, RelayId
-from kurir_wire.limits import MAX_PREKEYS, REPORT_SIZES
+from kurir_wire.limits import CHUNK_BYTES, MAX_PREKEYS, REPORT_SIZES
 from kurir_wire.prekeys import PREKEY_LAST_RESORT
 from kurir_wire.proofs import create_message, prove_message
 from tests.server.helpers import CARD_HASH, Box, Key, Shop, body, receipt_of
@@ -131,6 +142,11 @@ def one_of_each(rig: Rig, box: Box, shop: Shop) -> dict[type[object], Request]:
         SetRefused(7, box.id, 0),
         SendReport(7, body(REPORT_SIZES[0])),
         GetAdjustments(7, 202701, NO_HASH),
+        BlobNew(7, [NewBlob(bytes(32), bytes(32), 1, 1)]),
+        BlobPut(7, bytes(32), bytes(32), [Chunk(0, bytes(CHUNK_BYTES))]),
+        BlobStatus(7, bytes(32), bytes(32)),
+        BlobGet(7, bytes(32), bytes(32), 0, 1),
+        BlobDelete(7, [BlobKey(bytes(32), bytes(32))]),
     ]
     return {type(request): request for request in found}
 
@@ -528,9 +544,11 @@ def test_a_failing_disk_is_unavailable_for_every_request_and_accepts_nothing(rig
     talk.is_failing = False
     del requests[Delete]
     about_the_ledger = (GetCheckpoint, GetInclusion, GetConsistency)
+    about_a_blob = (BlobPut, BlobStatus, BlobGet, BlobDelete)
     for request in requests.values():
-        # Nothing has settled, so there is nothing to prove.
-        expected = codes.NOT_FOUND if isinstance(request, about_the_ledger) else "ok"
+        # Nothing has settled, so there is nothing to prove; and no blob is there.
+        nothing = isinstance(request, (*about_the_ledger, *about_a_blob))
+        expected = codes.NOT_FOUND if nothing else "ok"
         assert code_of_reply(talk.send(request)) == expected, request
 
 
@@ -637,6 +655,6 @@ def test_what_changes_rights_holds_up_the_next_frame(rig: Rig) -> None:
         talk.send(Open(1, [box.opening(rig.nonce)]))
         talk.connection.receive(frames.encode(request), rig.moment)
         assert talk.connection.outstanding == 1
-        assert talk.connection.barriers == (kind in (Open, Delete, Prove))
+        assert talk.connection.barriers == (kind in (Open, Delete, Prove, *get_args(BlobRequest)))
         talk.collect()
         assert (talk.connection.outstanding, talk.connection.barriers) == (0, 0)

@@ -134,7 +134,7 @@ def test_an_ad_that_was_called_utility(rig: Rig, tmp_path: Path) -> None:
     account = audit_ledger.examine(out)
     assert account.fault is None
     assert account.adjustments == 1
-    total = sum(one.micro_usd for one in account.totals.values())
+    total = sum(bill.sums.total for bill in account.bills.values())
     assert total == RATES.marketing
 
 

@@ -7,7 +7,7 @@ import secrets
 
 import pytest
 
-from kurir_billing.invoice import InvoiceHead, open_head
+from kurir_billing.head import InvoiceHead, open_head
 from kurir_billing.leaf import open_leaf
 from kurir_server.limits import MAX_UNSETTLED
 from kurir_wire import codes

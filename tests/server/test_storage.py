@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from kurir_server import store as store_module
 from kurir_server.errors import DatabaseError, StorageError
 from kurir_server.limits import BUSY_MILLISECONDS
 from kurir_server.rows import Rows
-from kurir_server.store import Store
+from kurir_server.store import Store, opening
 from kurir_wire.entries import Ack, Submission
 from kurir_wire.ids import HOUR, EnvelopeId
 from tests.server.helpers import Box
@@ -35,13 +34,13 @@ def test_a_relay_does_not_start_with_other_settings(
     """As on a file system that has no shared memory, or with an SQLite that knows better."""
     db = tmp_path / "relay.db"
     Store.create(db, bytes(32)).close()
-    settle = store_module._settle
+    settle = opening.settle
 
     def settle_otherwise(connection: sqlite3.Connection) -> None:
         settle(connection)
         connection.execute(f"PRAGMA {pragma} = {value}").fetchall()
 
-    monkeypatch.setattr(store_module, "_settle", settle_otherwise)
+    monkeypatch.setattr(opening, "settle", settle_otherwise)
     with pytest.raises(DatabaseError, match="does not keep what the relay promises"):
         Store.open(db)
 

@@ -1,5 +1,5 @@
-"""Commands for businesses: register, link, status, customers, price, send, invoice, ledger; and
-invoice verify."""
+"""Commands for businesses: register, link, status, customers, price, send, invoice, ledger,
+adjustments."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from typing import Final
 
 import click
 
-from kurir_billing.invoice import Invoice, show_day
-from kurir_billing.invoice_file import from_json, to_json
+from kurir_billing.adjusted import Ruling
+from kurir_billing.dates import show_day
+from kurir_billing.invoice import Invoice
+from kurir_billing.invoice_file import to_json
 from kurir_billing.kinds import Category, Class
 from kurir_billing.ratecard import RateCard
 from kurir_billing.tariffs import tariff_named
 from kurir_client import adjustments, terms
 from kurir_client import business as own
-from kurir_client.adjustments import Ruling
-from kurir_client.cli.output import Output, usd
+from kurir_client.cli.invoices import invoice, remind, show_invoice
+from kurir_client.cli.output import Output
 from kurir_client.cli.prices import category_option, described, facts_of
 from kurir_client.cli.sending import deliver_now
 from kurir_client.cli.session import Options, pass_options, run
@@ -29,6 +31,7 @@ from kurir_client.display import harmless
 from kurir_client.errors import PeerError, UsageError
 from kurir_client.files import write_private
 from kurir_client.messenger import Messenger
+from kurir_client.money import usd
 from kurir_client.offers import category_named, offer, refused
 from kurir_client.profile import Profile
 from kurir_client.schema import Contact, Kind
@@ -244,11 +247,12 @@ def business_invoice(options: Options, month: str, file: str | None) -> None:
     number = _month(month)
     target = Path(file or f"invoice-{month}.json")
     with options.profile() as profile:
-        invoice = run(_invoice(profile, number))
-        write_private(target, to_json(invoice))
-        own.verify(profile, invoice)
-        _show_invoice(options, invoice, month, str(target))
-        _remind(options, profile)
+        fetched = run(_invoice(profile, number))
+        write_private(target, to_json(fetched))
+        records = own.records(profile, fetched.cert)
+        own.verify(profile, fetched)
+        show_invoice(options, fetched, str(target), records)
+        remind(options, profile)
 
 
 async def _invoice(profile: Profile, month: int) -> Invoice:
@@ -256,22 +260,6 @@ async def _invoice(profile: Profile, month: int) -> Invoice:
     async with messenger.online(reading=False) as link:
         await own.keep_fresh(profile, link)
         return await own.fetch_invoice(profile, link, month)
-
-
-def _show_invoice(options: Options, invoice: Invoice, month: str, file: str) -> None:
-    head = invoice.head
-    charged = sum(1 for leaf in invoice.leaves if leaf.line.list_price)
-    options.out.line(
-        f"{file}: {invoice.legal_name}, {month}: {head.count} settled, {charged} charged, "
-        f"{head.total_micro_usd} micro-USD = {usd(head.total_micro_usd)}; verified",
-        event="invoice",
-        file=file,
-        month=month,
-        count=head.count,
-        charged=charged,
-        total_micro_usd=head.total_micro_usd,
-        verified=True,
-    )
 
 
 @business.command("ledger")
@@ -352,37 +340,6 @@ async def _adjustments(
         await own.keep_fresh(profile, link)
         found = await adjustments.fetch(profile, link, month)
         return found, link.cert, await adjustments.fetch_cards(link, found)
-
-
-def _remind(options: Options, profile: Profile) -> None:
-    against = len(profile.store.checkpoints(agreeing=False))
-    if against:
-        options.out.hint(
-            f"{against} signed checkpoints of this relay contradict what it showed before; "
-            "see: kurir business ledger"
-        )
-
-
-@click.group()
-def invoice() -> None:
-    """For bookkeepers: verify."""
-
-
-@invoice.command("verify")
-@click.argument("file", type=click.Path(dir_okay=False))
-@pass_options
-def invoice_verify(options: Options, file: str) -> None:
-    """Recompute the invoice in FILE from this business's own records, and check its proofs."""
-    try:
-        data = Path(file).read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot read {file}: {error.strerror}") from error
-    parsed = from_json(data)
-    with options.profile() as profile:
-        own.verify(profile, parsed)
-        year, month = divmod(parsed.head.month, 100)
-        _show_invoice(options, parsed, f"{year}-{month:02d}", file)
-        _remind(options, profile)
 
 
 def _month(text: str) -> int:

@@ -147,11 +147,6 @@ def trust_of(contact: Contact) -> str:
     return "verified" if contact.verified_on is not None else "unverified"
 
 
-def usd(micro: int) -> str:
-    """Micro-USD as people read it."""
-    return f"USD {micro // 1_000_000}.{micro % 1_000_000:06d}"
-
-
 def kind_of(contact: Contact) -> str:
     """What a contact is, in words."""
     match contact.kind:

@@ -119,7 +119,7 @@ def invoice_panel(bill: Bill) -> Panel:
     verdict = Text("\n✓ verified" if bill.verified else "\n✗ NOT verified")
     verdict.stylize("bold green" if bill.verified else "bold red")
     verdict.append(f"  kurir invoice verify: {harmless(bill.answer)}", style="default")
-    title = f"3 · The invoice of {invoice['legal_name']} for {invoice['month']}"
+    title = f"3 · The invoice of {invoice['buyer']['legal_name']} for {invoice['month']}"
     return _panel(title, table, sums, verdict)
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from kurir_billing.invoice import month_of_day
+from kurir_billing.dates import month_of_day
 from kurir_client.clock import Clock, demo_clock
 from kurir_client.demo.chat import Chat, Said, Who, message_of, parsed
 from kurir_client.demo.children import START_LIMIT, Children, command, failed, module

@@ -10,65 +10,34 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import aiosqlite
 
-from kurir_server.errors import DamagedError, DatabaseError, StorageError
-from kurir_server.limits import BUSY_MILLISECONDS, MAX_RESERVE, RESERVE_PART
+from kurir_server.errors import DatabaseError, StorageError
+from kurir_server.limits import BUSY_MILLISECONDS
+from kurir_server.storage import Room
+from kurir_server.store import opening
 from kurir_server.store.billing import BillingRows
 from kurir_server.store.businesses import BusinessRows
-from kurir_server.store.checks import Checks, missing_columns
+from kurir_server.store.checks import Checks
 from kurir_server.store.copy import backup_minute, copy_to, put_in_place
+from kurir_server.store.errors import Translating, hint_for, name_of, translated
 from kurir_server.store.ledger import LedgerRows
-from kurir_server.store.mailboxes import Cursor, Database, MailboxRows
+from kurir_server.store.mailboxes import Database, MailboxRows
 from kurir_server.store.reports import ReportRows
 from kurir_server.store.schema import SCHEMA, SCHEMA_VERSION
-from kurir_server.store.upgrade import upgrade, version_of
+from kurir_server.store.upgrade import upgrade
 
 T = TypeVar("T")
 
-_FULL: Final = 2
-_ON: Final = 1
-_STATEMENTS: Final = 256
-"""Prepared statements kept: more than there are."""
-_DISK: Final = ("BUSY", "CANTOPEN", "FULL", "IOERR", "LOCKED", "NOLFS", "NOMEM", "PERM", "READONLY")
-"""What SQLite says of the disk, after SQLITE_. All else is of what it found there."""
-
 CUT_MILLISECONDS: Final = 100
 """How long cutting the write-ahead log waits for a command that reads; another round comes."""
-_HINTS: Final = {
-    "CORRUPT": "it is damaged: put a backup in its place with: kurir-relay restore",
-    "NOTADB": "it is damaged: put a backup in its place with: kurir-relay restore",
-    "FULL": "the disk is full: make room, nothing is lost",
-    "IOERR": "the disk is full or broken: make room, or look at the system's log",
-    "READONLY": "the relay must be able to write the file and its folder",
-    "CANTOPEN": "the relay must be able to write the file and its folder, and the disk needs room",
-    "BUSY": "another program holds it: end that first",
-    "PERM": "the relay must be able to write the file and its folder",
-}
-"""By how SQLite's name of an error begins."""
-
-
 _UNUSED: Final = "SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size"
 """Bytes in the file that hold nothing: deleting makes the file no smaller."""
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """Bytes: what is free on the disk and in the file, and what the disk holds in all."""
-
-    free: int
-    total: int
-
-    @property
-    def is_enough(self) -> bool:
-        """Whether anything new may come in; below, the rest is for readers."""
-        return self.free > min(MAX_RESERVE, self.total // RESERVE_PART)
 
 
 class SqlRows(MailboxRows, BusinessRows, BillingRows, LedgerRows, ReportRows):
@@ -88,7 +57,7 @@ class Store:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
-        self._database = _Translating(connection)
+        self._database = Translating(connection)
         self.rows = SqlRows(self._database)
 
     @classmethod
@@ -106,7 +75,7 @@ class Store:
             ) from error
         except OSError as error:
             raise DatabaseError(f"cannot make {path}: {error.strerror}") from error
-        connection = _connect(path)
+        connection = opening.connect(path)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(f"BEGIN; {SCHEMA}")
@@ -122,7 +91,7 @@ class Store:
         except sqlite3.Error as error:
             connection.close()
             path.unlink(missing_ok=True)
-            raise DatabaseError(f"cannot make {path}: {error}", _hint(error)) from error
+            raise DatabaseError(f"cannot make {path}: {error}", hint_for(error)) from error
         connection.close()
         return cls.open(path)
 
@@ -138,17 +107,17 @@ class Store:
                 f"there is no database {path}", f"make one with: kurir-relay init --db {path}"
             )
         try:
-            connection = _connect(path)
+            connection = opening.connect(path)
         except sqlite3.Error as error:
-            raise DatabaseError(f"cannot use {path}: {error}", _hint(error)) from error
+            raise DatabaseError(f"cannot use {path}: {error}", hint_for(error)) from error
         try:
-            _settle(connection)
+            opening.settle(connection)
             if bring_forward:
                 upgrade(connection)
-            _check(connection, path)
+            opening.check(connection, path)
         except (sqlite3.Error, UnicodeDecodeError) as error:
             connection.close()
-            raise DatabaseError(f"cannot use {path}: {error}", _hint(error)) from error
+            raise DatabaseError(f"cannot use {path}: {error}", hint_for(error)) from error
         except DatabaseError:
             connection.close()
             raise
@@ -163,14 +132,14 @@ class Store:
         if not path.is_file():
             raise DatabaseError(f"there is no database {path}")
         try:
-            connection = _connect(path.absolute().as_uri() + "?mode=ro", uri=True)
+            connection = opening.connect(path.absolute().as_uri() + "?mode=ro", uri=True)
         except sqlite3.Error as error:
-            raise DatabaseError(f"cannot read {path}: {error}", _hint(error)) from error
+            raise DatabaseError(f"cannot read {path}: {error}", hint_for(error)) from error
         try:
-            _check_version(connection, path)
+            opening.check_version(connection, path)
         except (sqlite3.Error, UnicodeDecodeError) as error:
             connection.close()
-            raise DatabaseError(f"cannot read {path}: {error}", _hint(error)) from error
+            raise DatabaseError(f"cannot read {path}: {error}", hint_for(error)) from error
         except DatabaseError:
             connection.close()
             raise
@@ -239,7 +208,7 @@ class Store:
         try:
             yield
         except sqlite3.Error as error:
-            raise StorageError(_name(error)) from error
+            raise StorageError(name_of(error)) from error
         finally:
             self.rollback()
 
@@ -259,7 +228,7 @@ class Store:
 
     def settings(self) -> dict[str, str | int]:
         """journal_mode, synchronous and secure_delete as SQLite reports them."""
-        return _settings(self._connection)
+        return opening.settings_of(self._connection)
 
     def transact(self, work: Callable[[SqlRows], T]) -> T:
         """Run ``work`` in one transaction, which is on disk when this returns.
@@ -273,13 +242,25 @@ class Store:
             self.commit()
             self.rows.undo.clear()
         except sqlite3.Error as error:
-            # Rows that are read lazily raise past _Translating.
-            raise _translated(error) from error
+            # Rows that are read lazily raise past Translating.
+            raise translated(error) from error
         finally:
-            self.rollback()
-            while self.rows.undo:
-                self.rows.undo.pop()()
+            self._undo()
         return result
+
+    def read(self, work: Callable[[SqlRows], T]) -> T:
+        """Run ``work``, which only reads, on one state of the data.
+
+        :raises StorageError: not at present
+        """
+        try:
+            # Deferred: it takes a snapshot at its first read, and no lock.
+            self._execute("BEGIN")
+            return work(self.rows)
+        except sqlite3.Error as error:
+            raise translated(error) from error
+        finally:
+            self._undo()
 
     def begin(self) -> None:
         """:raises StorageError: not at present"""
@@ -320,7 +301,7 @@ class Store:
             unused = sum(self._connection.execute(_UNUSED).fetchone())
             disk = os.statvfs(self._path)
         except sqlite3.Error as error:
-            raise StorageError(_name(error)) from error
+            raise StorageError(name_of(error)) from error
         except OSError as error:
             raise StorageError(type(error).__name__) from error
         return Room(disk.f_bavail * disk.f_frsize + unused, disk.f_blocks * disk.f_frsize)
@@ -329,11 +310,17 @@ class Store:
         """Close the file."""
         self._connection.close()
 
+    def _undo(self) -> None:
+        """Whatever did not come to the disk."""
+        self.rollback()
+        while self.rows.undo:
+            self.rows.undo.pop()()
+
     def _execute(self, sql: str) -> None:
         try:
             self._connection.execute(sql).fetchall()
         except sqlite3.Error as error:
-            raise _translated(error) from error
+            raise translated(error) from error
 
 
 class AsyncStore:
@@ -376,113 +363,3 @@ async def open_async(path: Path, opener: Callable[[Path], Store] = Store.open) -
 
     wrapper = await aiosqlite.Connection(connector, iter_chunk_size=64)
     return AsyncStore(wrapper, opened[0])
-
-
-class _Translating:
-    """Passes SQL on, turns SQLite's errors into ours, and counts what is damaged."""
-
-    __slots__ = ("_execute", "damaged")
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._execute = connection.execute
-        self.damaged: Counter[str] = Counter()
-
-    def execute(self, sql: str, parameters: Iterable[Any] = (), /) -> Cursor:
-        try:
-            return self._execute(sql, parameters)  # type: ignore[arg-type]
-        except sqlite3.Error as error:
-            raise self._counted(error) from error
-
-    def each(self, sql: str, parameters: Iterable[Any] = (), /) -> Iterator[Any]:
-        try:
-            yield from self._execute(sql, parameters)  # type: ignore[arg-type]
-        except sqlite3.Error as error:
-            raise self._counted(error) from error
-
-    def _counted(self, error: sqlite3.Error) -> StorageError:
-        translated = _translated(error)
-        if isinstance(translated, DamagedError):
-            self.damaged[str(translated)] += 1
-        return translated
-
-
-def _translated(error: sqlite3.Error) -> StorageError:
-    name = _name(error)
-    of_disk = name.removeprefix("SQLITE_").startswith(_DISK)
-    return StorageError(name) if of_disk else DamagedError(name)
-
-
-def _name(error: Exception) -> str:
-    """SQLite's name of an error, such as SQLITE_FULL: its text could hold a value."""
-    return getattr(error, "sqlite_errorname", None) or type(error).__name__
-
-
-def _connect(path: Path | str, *, uri: bool = False) -> sqlite3.Connection:
-    return sqlite3.connect(
-        path,
-        uri=uri,
-        isolation_level=None,
-        timeout=BUSY_MILLISECONDS / 1_000,
-        cached_statements=_STATEMENTS,
-    )
-
-
-def _settle(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA journal_mode = WAL").fetchall()
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA secure_delete = ON").fetchall()
-    # Sorting and temporary tables never touch another file.
-    connection.execute("PRAGMA temp_store = MEMORY")
-    connection.execute("PRAGMA trusted_schema = OFF")
-
-
-def _settings(connection: sqlite3.Connection) -> dict[str, str | int]:
-    names = ("journal_mode", "synchronous", "secure_delete")
-    return {name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names}
-
-
-def _check(connection: sqlite3.Connection, path: Path) -> None:
-    expected = {"journal_mode": "wal", "synchronous": _FULL, "secure_delete": _ON}
-    actual = _settings(connection)
-    if actual != expected:
-        raise DatabaseError(
-            f"the database does not keep what the relay promises: {actual}",
-            "put it on a local file system that SQLite's write-ahead log works on",
-        )
-    _check_version(connection, path)
-
-
-def _check_version(connection: sqlite3.Connection, path: Path) -> None:
-    version = version_of(connection)
-    if version is None:
-        raise DatabaseError(
-            f"{path} is not the database of a relay, or was never finished",
-            "if kurir-relay init was interrupted, remove it and its keys, and run init again; "
-            "else put a backup in its place with: kurir-relay restore",
-        )
-    if version < SCHEMA_VERSION:
-        raise DatabaseError(
-            f"{path} is of an older kurir-relay (schema version {version})",
-            "start the relay once, and it brings it forward; make a backup first with the "
-            "kurir-relay that wrote it",
-        )
-    if version > SCHEMA_VERSION:
-        raise DatabaseError(
-            f"{path} is of a newer kurir-relay: schema version {version}, and this one knows "
-            f"{SCHEMA_VERSION}",
-            "use the kurir-relay that wrote it; no database goes back to an older version",
-        )
-    missing = missing_columns(connection)
-    if missing:
-        raise DatabaseError(
-            f"{path} says that it has schema version {version}, and lacks {missing[0]}",
-            "something else changed it; put a backup in its place with: kurir-relay restore",
-        )
-
-
-def _hint(error: Exception) -> str:
-    """What to do about an error of SQLite."""
-    name = _name(error).removeprefix("SQLITE_")
-    return next(
-        (hint for start, hint in _HINTS.items() if name.startswith(start)), _HINTS["CORRUPT"]
-    )

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from kurir_server.rows import StoredCharge, Swept
 from kurir_server.store.mailboxes import Database
 from kurir_server.store.sums import SUM_DIFFERS, sum_of
 from kurir_wire.ids import BusinessId, Hash
+
+_SWEPT: Final = {
+    Swept.CARDS: ("cards", "mailbox", "expires_hour"),
+    Swept.CHARGES: ("charges", "hash", "until_day"),
+    Swept.USED: ("used_envelopes", "tag", "until_day"),
+    Swept.LANES: ("lanes", "lane_pk", "until_day"),
+    Swept.SECONDS: ("accepted_seconds", "charge", "second"),
+    Swept.MARKS: ("marks", "tag", "until_hour"),
+    Swept.STARTS: ("starts", "tag", "until_hour"),
+    Swept.TICKETS: ("tickets", "entry_id", "not_after"),
+    Swept.REPORTS: ("reports", "id", "day"),
+}
+"""Table, column of the key, column of the end."""
 
 
 class BillingRows:
@@ -141,7 +155,7 @@ class BillingRows:
     def sweep(
         self, table: Swept, after: bytes | int | None, limit: int, end: int
     ) -> bytes | int | None:
-        name, key, column = table.value  # constants of our own, so this is no injection
+        name, key, column = _SWEPT[table]  # constants of our own, so this is no injection
         where = f"WHERE {key} > ?" if after is not None else "WHERE ? IS NULL"
         seen = self._db.execute(
             f"SELECT {key}, {column} FROM {name} {where} ORDER BY {key} LIMIT ?",  # noqa: S608

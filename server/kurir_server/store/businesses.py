@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kurir_server.rows import Approval, Business, PreKeyKind, StoredRateCard, StoredTicket
 from kurir_server.store.mailboxes import Database
-from kurir_wire.ids import BusinessId, Hash
+from kurir_wire.ids import BusinessId, Hash, RelayId
 
 _BUSINESS = """SELECT id, version, card, expires, tier, tariff, legal_name, badge_not_after,
     badge_signature, starts, terms_issued, terms_signature FROM businesses """
@@ -85,6 +85,8 @@ class BusinessRows:
     def drop_business(self, business_id: BusinessId) -> None:
         self.drop_prekeys(business_id)
         self._db.execute("DELETE FROM tickets WHERE business = ?", (business_id,))
+        self._db.execute("DELETE FROM parties WHERE id = ?", (business_id,))
+        self._db.execute("DELETE FROM invoices WHERE business = ?", (business_id,))
         self._db.execute("DELETE FROM businesses WHERE id = ?", (business_id,))
 
     def prekey(self, business_id: BusinessId, kind: PreKeyKind, key_id: int) -> bytes | None:
@@ -138,4 +140,24 @@ class BusinessRows:
         self._db.execute(
             "INSERT INTO rate_cards VALUES (?, ?, ?, ?)",
             (card.version, card.hash, card.effective_from, card.card),
+        )
+
+    def party(self, party_id: BusinessId | RelayId) -> bytes | None:
+        found = self._db.execute("SELECT party FROM parties WHERE id = ?", (party_id,)).fetchone()
+        return found[0] if found else None
+
+    def put_party(self, party_id: BusinessId | RelayId, party: bytes) -> None:
+        self._db.execute("INSERT OR REPLACE INTO parties VALUES (?, ?)", (party_id, party))
+
+    def last_invoice(self, business_id: BusinessId, month: int) -> bytes | None:
+        found = self._db.execute(
+            """SELECT head FROM invoices WHERE business = ? AND month = ?
+            ORDER BY revision DESC LIMIT 1""",
+            (business_id, month),
+        ).fetchone()
+        return found[0] if found else None
+
+    def add_invoice(self, business_id: BusinessId, month: int, revision: int, head: bytes) -> None:
+        self._db.execute(
+            "INSERT INTO invoices VALUES (?, ?, ?, ?)", (business_id, month, revision, head)
         )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Final
 
-from kurir_server.rows import StoredAdjust
+from kurir_server.ledger_rows import StoredAdjust
 from kurir_server.store.schema import SCHEMA
 from kurir_server.store.sums import sum_of
 from kurir_wire.ids import BusinessId, Hash

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kurir_server.rows import StoredCheckpoint
+from kurir_server.ledger_rows import StoredCheckpoint
 from kurir_server.store.mailboxes import Database
 from kurir_wire.ids import Hash
 

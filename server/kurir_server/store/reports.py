@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kurir_server.rows import StoredAdjust, StoredReport
+from kurir_server.ledger_rows import StoredAdjust, StoredReport
 from kurir_server.store.mailboxes import Database
 from kurir_wire.ids import BusinessId, Hash
 

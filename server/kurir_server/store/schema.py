@@ -62,6 +62,7 @@ ALTER TABLE businesses ADD COLUMN terms_signature BLOB;
 """
 """What version 3 added: what the relay remembers to price by more than one message, and the
 operator's terms."""
+
 REPORTS: Final = """
 CREATE TABLE reports (
     id BLOB PRIMARY KEY,
@@ -81,11 +82,28 @@ CREATE TABLE adjustments (
 ) WITHOUT ROWID, STRICT;
 """
 """What version 3 added for reports."""
+
 ENVELOPE_SUMS: Final = """
 ALTER TABLE envelopes ADD COLUMN sum BLOB;
 ALTER TABLE charges ADD COLUMN sum BLOB;
 """
 """What version 3 added: see :mod:`kurir_server.store.sums`."""
+
+INVOICES: Final = """
+CREATE TABLE parties (
+    id BLOB PRIMARY KEY,
+    party BLOB NOT NULL
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE invoices (
+    business BLOB NOT NULL,
+    month INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    head BLOB NOT NULL,
+    PRIMARY KEY (business, month, revision)
+) WITHOUT ROWID, STRICT;
+"""
+"""What version 3 added for invoices: who stands on them, and what was issued."""
 
 SCHEMA: Final = (
     """
@@ -187,4 +205,5 @@ CREATE TABLE rate_cards (
     + EVIDENCE
     + REPORTS
     + ENVELOPE_SUMS
+    + INVOICES
 )

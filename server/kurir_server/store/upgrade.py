@@ -7,15 +7,18 @@ from typing import Final
 
 from kurir_billing.leaf import open_leaf
 from kurir_billing.ledger import entry_hash
+from kurir_billing.party import Party
 from kurir_server.errors import DatabaseError
 from kurir_server.store.schema import (
     ENVELOPE_SUMS,
     EVIDENCE,
+    INVOICES,
     LEDGER,
     REPORTS,
     SCHEMA_VERSION,
 )
 from kurir_server.store.sums import sum_of
+from kurir_wire.codec import pack
 from kurir_wire.errors import WireError
 from kurir_wire.ids import RelayId
 
@@ -63,13 +66,27 @@ def _add_ledger(connection: sqlite3.Connection) -> None:
     )
 
 
+def _add_invoices(connection: sqlite3.Connection) -> None:
+    """Who is approved stands on invoices with the certified name; no more is known."""
+    _add(connection, INVOICES)
+    connection.executemany(
+        "INSERT INTO parties VALUES (?, ?)",
+        [
+            (business, pack(Party(legal_name)))
+            for business, legal_name in connection.execute(
+                "SELECT id, legal_name FROM businesses WHERE legal_name IS NOT NULL"
+            )
+        ],
+    )
+
+
 def _add(connection: sqlite3.Connection, tables: str) -> None:
     for statement in tables.split(";"):
         connection.execute(statement)
 
 
 def _add_evidence(connection: sqlite3.Connection) -> None:
-    """2 to 3: no window is remembered as open. Businesses go on as they were, without signed terms
+    """No window is remembered as open. Businesses go on as they were, without signed terms
     and without a limit on starts, until the operator approves them again. Envelopes that are there
     now count as whole."""
     for tables in (EVIDENCE, REPORTS, ENVELOPE_SUMS):
@@ -84,7 +101,13 @@ def _add_evidence(connection: sqlite3.Connection) -> None:
     )
 
 
-_STEPS: Final = (_add_ledger, _add_evidence)
+def _to_three(connection: sqlite3.Connection) -> None:
+    """2 to 3: see :func:`_add_evidence` and :func:`_add_invoices`."""
+    _add_evidence(connection)
+    _add_invoices(connection)
+
+
+_STEPS: Final = (_add_ledger, _to_three)
 """From each version to the next, from 1 on."""
 
 
