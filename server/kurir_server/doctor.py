@@ -259,13 +259,17 @@ def _contents(
         ("prices", "every rate card is as it was signed", lambda: inspection.prices(rows, keys)),
         (
             "businesses",
-            "cards and badges are as they were signed",
+            "cards, badges and terms are as they were signed",
             lambda: inspection.businesses(rows, keys),
         ),
     ]
     if not quick:
         parts += [
-            ("mailboxes", "each counts what it holds", lambda: inspection.counts(checks)),
+            (
+                "mailboxes",
+                "each counts what it holds, which is what was written",
+                lambda: inspection.counts(checks),
+            ),
             ("charges", "as they were accepted", lambda: inspection.charges(checks, keys)),
             ("ledger", "its tree is what was signed", lambda: inspection.tree(rows, checks, keys)),
             ("ledger", "it has every leaf", lambda: inspection.leaves(rows, checks, keys)),

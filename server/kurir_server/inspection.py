@@ -10,12 +10,16 @@ from collections.abc import Iterator
 from itertools import groupby, islice
 from typing import Protocol
 
+from kurir_billing.adjust import open_adjust
 from kurir_billing.charge import charge_hash, open_charge
 from kurir_billing.errors import EvidenceError, LedgerError, RateCardError
+from kurir_billing.lane import Lane
 from kurir_billing.leaf import open_leaf
-from kurir_billing.ledger import entry_hash, open_checkpoint
+from kurir_billing.ledger import adjust_hash, entry_hash, open_checkpoint
 from kurir_billing.ratecard import open_rate_card
+from kurir_billing.terms import Terms
 from kurir_server.keys import RelayKeys
+from kurir_server.ledger_rows import StoredAdjust
 from kurir_server.rows import Rows
 from kurir_server.tiles import HASH_BYTES, HEIGHT, WIDTH, Tiles, hashes_of, top_of
 from kurir_wire.cards import TIER_NONE, Badge, open_business_card
@@ -39,6 +43,12 @@ class Whole(Protocol):
 
     def leaves(self, business: BusinessId, day: int) -> Iterator[tuple[Hash, bytes]]: ...
 
+    def adjust_days(self) -> list[int]: ...
+
+    def adjusts(self, day: int) -> Iterator[StoredAdjust]: ...
+
+    def wrong_sums(self) -> int: ...
+
     def pending_days(self) -> list[int]: ...
 
     def open_charges(self) -> Iterator[tuple[Hash, Hash, bytes]]: ...
@@ -52,6 +62,9 @@ def counts(checks: Whole) -> list[str]:
     miscounted = checks.miscounted()
     if miscounted:
         wrong.append(f"{miscounted} mailboxes that count other envelopes than they hold")
+    unsound = checks.wrong_sums()
+    if unsound:
+        wrong.append(f"{unsound} envelopes or charges that are not what was written")
     return wrong
 
 
@@ -112,32 +125,26 @@ def _roots(rows: Rows, checks: Whole, keys: RelayKeys) -> list[str]:
 
 
 def leaves(rows: Rows, checks: Whole, keys: RelayKeys) -> list[str]:
-    """Every settled charge stands in the tree or waits for its day's end; nothing else does."""
+    """Every settled charge and adjustment stands in the tree or waits for its day's end; nothing
+    else does."""
     nodes = Tiles(rows)
-    days = {checkpoint.day for checkpoint in rows.checkpoints()} | set(checks.pending_days())
-    by_day: dict[int, list[BusinessId]] = {day: [] for day in days}
+    days = {checkpoint.day for checkpoint in rows.checkpoints()}
+    by_day: dict[int, list[BusinessId]] = {
+        day: [] for day in days.union(checks.pending_days(), checks.adjust_days())
+    }
     for business, day in checks.leaf_days():
         by_day.setdefault(day, []).append(business)
-    lanes: set[object] = set()
-    for day, businesses in sorted(by_day.items()):
-        entries: list[Hash] = []
-        for business in businesses:
-            for charge, data in checks.leaves(business, day):
-                try:
-                    leaf = open_leaf(data)
-                    named = (
-                        leaf.lane.business_id,
-                        leaf.settled_day,
-                        leaf.charge_hash(keys.relay_id),
-                    )
-                    if leaf.lane not in lanes:
-                        leaf.lane.check_signature()
-                        lanes.add(leaf.lane)
-                except (WireError, EvidenceError):
-                    return [f"a leaf of day {day} is not a settled charge"]
-                if named != (business, day, charge):
-                    return [f"a leaf of day {day} is stored under another name than its own"]
-                entries.append(entry_hash(leaf, keys.relay_id))
+    lanes: set[Lane] = set()
+    for day, with_leaves in sorted(by_day.items()):
+        try:
+            entries = [
+                entry
+                for business in with_leaves
+                for entry in _leaf_entries(checks, business, day, keys, lanes)
+            ]
+            entries += [_adjust_entry(stored, keys) for stored in checks.adjusts(day)]
+        except (WireError, EvidenceError) as error:
+            return [f"a leaf or an adjustment of day {day} is not as it was signed: {error}"]
         stand = [
             nodes.node(0, index) for first, end in rows.spans(day) for index in range(first, end)
         ]
@@ -146,8 +153,39 @@ def leaves(rows: Rows, checks: Whole, keys: RelayKeys) -> list[str]:
     return []
 
 
+def _leaf_entries(
+    checks: Whole, business: BusinessId, day: int, keys: RelayKeys, lanes: set[Lane]
+) -> Iterator[Hash]:
+    """:param lanes: those whose signature was checked already
+    :raises WireError: not a leaf
+    :raises EvidenceError: of a lane that the business never enrolled, or stored under another name
+    """
+    for charge, data in checks.leaves(business, day):
+        leaf = open_leaf(data)
+        if leaf.lane not in lanes:
+            leaf.lane.check_signature()
+            lanes.add(leaf.lane)
+        named = (leaf.lane.business_id, leaf.settled_day, leaf.charge_hash(keys.relay_id))
+        if named != (business, day, charge):
+            raise EvidenceError("it is stored under another name than its own")
+        yield entry_hash(leaf, keys.relay_id)
+
+
+def _adjust_entry(stored: StoredAdjust, keys: RelayKeys) -> Hash:
+    """:raises WireError: not an adjustment, or not the operator's
+    :raises EvidenceError: it is stored under another name, or beside another leaf
+    """
+    adjust = open_adjust(stored.adjust)
+    adjust.verify(keys.cert.operator_pk, keys.relay_id)
+    leaf = open_leaf(stored.leaf).hash(keys.relay_id)
+    named = (adjust.business_id, adjust.day, adjust.hash(keys.relay_id), adjust.leaf, leaf)
+    if named != (stored.business_id, stored.day, stored.hash, stored.leaf_hash, stored.leaf_hash):
+        raise EvidenceError("it is stored under another name than its own")
+    return adjust_hash(adjust, keys.relay_id)
+
+
 def businesses(rows: Rows, keys: RelayKeys) -> list[str]:
-    """Cards and badges are as they were signed."""
+    """Cards, badges and terms are as they were signed."""
     wrong = 0
     for business in rows.businesses():
         try:
@@ -162,9 +200,20 @@ def businesses(rows: Rows, keys: RelayKeys) -> list[str]:
                     business.badge_signature or b"",
                 )
                 badge.verify(keys.cert.operator_pk, keys.relay_id, business.id)
+            if business.terms_signature is not None:
+                terms = Terms(
+                    business.tariff,
+                    business.tier,
+                    business.starts,
+                    business.terms_issued or 0,
+                    business.terms_signature,
+                )
+                terms.verify(keys.cert.operator_pk, keys.relay_id, business.id)
         except WireError:
             wrong += 1
-    return [f"{wrong} businesses whose card or badge is not as it was signed"] if wrong else []
+    return (
+        [f"{wrong} businesses whose card, badge or terms are not as it was signed"] if wrong else []
+    )
 
 
 def prices(rows: Rows, keys: RelayKeys) -> list[str]:

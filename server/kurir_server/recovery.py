@@ -11,17 +11,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from kurir_billing.adjust import Adjust, packed_adjust
 from kurir_billing.errors import EvidenceError, LedgerError
-from kurir_billing.leaf import Leaf, packed_leaf
-from kurir_billing.ledger import Checkpoint, entry_hash, open_checkpoint
+from kurir_billing.leaf import Leaf, open_leaf, packed_leaf
+from kurir_billing.ledger import Checkpoint, adjust_hash, entry_hash, open_checkpoint
 from kurir_billing.ledger_file import MAX_LINE, Closed, Part, read_part
+from kurir_billing.report import ADJUST_DAYS
 from kurir_server.errors import ConfigError
 from kurir_server.keys import RelayKeys
-from kurir_server.ledger_rows import StoredCheckpoint
+from kurir_server.ledger_rows import StoredAdjust, StoredCheckpoint
 from kurir_server.limits import SETTLE_DAYS
 from kurir_server.rows import Rows
 from kurir_server.tiles import Tiles
-from kurir_wire.ids import DAY, HOUR, EnvelopeId, Hash
+from kurir_wire.ids import DAY, HOUR, BusinessId, EnvelopeId, Hash
 from kurir_wire.merkle import root
 from kurir_wire.relaycert import RelayCert
 
@@ -66,13 +68,13 @@ def bring_forward(
     newest = rows.newest_checkpoint()
     size = newest.size if newest else 0
     seen, days, added = 0, 0, 0
-    of_day: list[Leaf] = []
+    of_day: list[Leaf | Adjust] = []
     for part in parts:
         match part:
             case RelayCert():
                 if part.relay_id != keys.relay_id:
                     raise ConfigError("the export is of another relay's ledger")
-            case Leaf():
+            case Leaf() | Adjust():
                 of_day.append(part)
             case Closed():
                 signed = _opened(part, keys)
@@ -81,7 +83,11 @@ def bring_forward(
                     raise ConfigError(OTHER_LEDGER)
                 if seen > size:
                     _close(rows, size, of_day, part, signed, keys)
-                    added += sum(_settled(rows, leaf, keys, waiting, now) for leaf in of_day)
+                    for entry in of_day:
+                        if isinstance(entry, Leaf):
+                            added += _settled(rows, entry, keys, waiting, now)
+                        else:
+                            _adjusted(rows, entry, keys)
                     size, days = seen, days + 1
                 elif seen not in stored or _opened(_closed(stored[seen]), keys) != signed:
                     raise ConfigError(OTHER_LEDGER)
@@ -108,19 +114,23 @@ def _closed(stored: StoredCheckpoint) -> Closed:
 def _close(
     rows: Rows,
     size: int,
-    of_day: list[Leaf],
+    of_day: list[Leaf | Adjust],
     closed: Closed,
     signed: Checkpoint,
     keys: RelayKeys,
 ) -> None:
     """One day comes into the tree, as it was when the relay signed it."""
-    entries = [entry_hash(leaf, keys.relay_id) for leaf in of_day]
+    entries = [
+        entry_hash(entry, keys.relay_id)
+        if isinstance(entry, Leaf)
+        else adjust_hash(entry, keys.relay_id)
+        for entry in of_day
+    ]
     tiles = Tiles(rows)
     tiles.extend(size, list(entries))
     if root(signed.size, tiles.node) != signed.root:
         raise ConfigError(OTHER_LEDGER)
-    days = {leaf.settled_day for leaf in of_day}
-    for day in days:
+    for day in {e.settled_day if isinstance(e, Leaf) else e.day for e in of_day}:
         if not set(rows.pending(day)) <= set(entries):
             raise ConfigError("the backup has settled charges that the export lacks")
         rows.drop_pending(day)
@@ -158,6 +168,22 @@ def _settled(
     if charge in waiting:
         _take(rows, *waiting[charge])
     return True
+
+
+def _adjusted(rows: Rows, adjust: Adjust, keys: RelayKeys) -> None:
+    """The operator's word stands again; the business's copy of the report is in no export."""
+    name, business = adjust.hash(keys.relay_id), BusinessId(adjust.business_id)
+    if rows.adjust_named(business, adjust.day, name) is not None:
+        return
+    for data in rows.leaves_of_days(business, adjust.day - ADJUST_DAYS, adjust.day):
+        leaf_hash = open_leaf(data).hash(keys.relay_id)
+        if leaf_hash == adjust.leaf:
+            packed = packed_adjust(adjust)
+            rows.add_adjust(
+                StoredAdjust(business, adjust.day, name, leaf_hash, packed, data, copy=b"")
+            )
+            return
+    raise ConfigError("the export re-rates a charge that it does not have")
 
 
 def _take(rows: Rows, row: int, envelope_id: EnvelopeId) -> None:

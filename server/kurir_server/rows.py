@@ -286,7 +286,7 @@ class Rows(LedgerRows, Protocol):
         """Those without approval whose card has expired, and of which no charge ever settled."""
 
     def drop_business(self, business_id: BusinessId) -> None:
-        """With its prekeys; its leaves and adjustments stay."""
+        """With its prekeys and entry tickets; its leaves and adjustments stay."""
 
     def prekey(self, business_id: BusinessId, kind: PreKeyKind, key_id: int) -> bytes | None: ...
 

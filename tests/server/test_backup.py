@@ -7,6 +7,7 @@ import sqlite3
 import stat
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,10 @@ from kurir_server.tiles import Tiles
 from kurir_wire.ids import DAY, HOUR, MINUTE, NO_HASH
 from kurir_wire.merkle import root
 from tests.server.helpers import Shop, receipt_of
+from tests.server.labelled import TARIFF, settle_labelled
 from tests.server.rig import START, Rig
 from tests.server.test_ledger import settle
+from tests.server.test_rulings import report, uphold
 
 
 def minute(rig: Rig) -> None:
@@ -248,6 +251,27 @@ def test_an_export_brings_the_ledger_forward(rig: Rig, tmp_path: Path) -> None:
     signed_then = open_checkpoint(newest.note, rig.keys.cert.checkpoint_pk, rig.keys.relay_id)
     assert grown.size == newest.size + 1
     assert other.run(lambda rows: root(newest.size, Tiles(rows).node)) == signed_then.root
+    other.store.close()
+
+
+def test_an_export_brings_adjustments_too(rig: Rig, tmp_path: Path) -> None:
+    """Of a charge that the backup has, and of one that it has not."""
+    shop = rig.shop(tariff=TARIFF)
+    first = settle_labelled(rig, shop)
+    a_day(rig)
+    out = back_up(rig, tmp_path)
+    second = settle_labelled(rig, shop, "Second sale!")
+    uphold(rig, report(rig, first).id)
+    a_day(rig)
+    uphold(rig, report(rig, second).id)
+    a_day(rig)
+    other = restored(rig, out, export(rig, tmp_path))
+    sound(other)
+    found, kept = (
+        one.run(lambda rows: rows.adjusts_of_days(shop.id, 0, 99_999)) for one in (other, rig)
+    )
+    assert [replace(adjust, copy=b"") for adjust in kept] == found
+    assert len(found) == 2
     other.store.close()
 
 

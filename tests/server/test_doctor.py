@@ -14,19 +14,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from kurir_billing.leaf import packed_leaf
+from kurir_server import admin, keyfiles
 from kurir_server import doctor as doctor_module
-from kurir_server import keyfiles
 from kurir_server.config import Config
 from kurir_server.doctor import Finding, State, examine
-from kurir_server.rows import Approval
 from kurir_wire.entries import Ack
 from kurir_wire.frames import PutPreKeys
 from kurir_wire.ids import DAY, MINUTE
 from tests.server.certificates import tls_files
-from tests.server.helpers import Box, RelayProcess, Shop, running
+from tests.server.helpers import Box, RelayProcess, Shop, receipt_of, running
+from tests.server.labelled import TARIFF, settle_labelled
 from tests.server.rig import START, Rig
 from tests.server.test_ledger import settle
+from tests.server.test_rulings import report, uphold
 
 
 def config_of(rig: Rig, **changes: Any) -> Config:
@@ -60,21 +63,8 @@ def lived(rig: Rig) -> tuple[Shop, Box]:
         prekeys = [shop.ec(1)], [shop.kem(1)]
         rig.run(lambda rows: rig.registry.put_prekeys(rows, shop.id, *prekeys))  # noqa: B023
         # For a year, as the operator grants it.
-        badge = rig.keys.badge(shop.id, 2, "PT Metro Bus", rig.now + 365 * DAY)
-        rig.run(
-            lambda rows: rows.approve(
-                shop.id,  # noqa: B023
-                Approval(
-                    2,
-                    "reply-2018",
-                    None,
-                    "PT Metro Bus",
-                    badge.not_after,  # noqa: B023
-                    badge.signature,  # noqa: B023
-                    rig.now,
-                    bytes(64),
-                ),
-            )
+        admin.approve(
+            rig.store.path, rig.keys, shop.id, "platform", "PT Metro Bus", None, None, rig.now
         )
     return shops[0], box
 
@@ -133,12 +123,15 @@ def test_a_relay_that_has_lived_is_sound(rig: Rig) -> None:
         ),
         (
             "UPDATE leaves SET leaf = X'00' WHERE charge = (SELECT max(charge) FROM leaves)",
-            "is not a settled charge",
+            "is not as it was signed",
         ),
-        ("UPDATE businesses SET legal_name = 'PT Metro Taxi'", "2 businesses whose card or badge"),
-        ("UPDATE businesses SET tier = 1", "2 businesses whose card or badge"),
-        ("UPDATE businesses SET expires = expires + 1", "2 businesses whose card or badge"),
-        ("UPDATE businesses SET card = X'00'", "2 businesses whose card or badge"),
+        (
+            "UPDATE businesses SET legal_name = 'PT Metro Taxi'",
+            "2 businesses whose card, badge or terms",
+        ),
+        ("UPDATE businesses SET tier = 1", "2 businesses whose card, badge or terms"),
+        ("UPDATE businesses SET expires = expires + 1", "2 businesses whose card, badge or terms"),
+        ("UPDATE businesses SET card = X'00'", "2 businesses whose card, badge or terms"),
         ("UPDATE rate_cards SET effective_from = 1", "version 1 of the rate card"),
         ("UPDATE rate_cards SET card = X'00'", "version 1 of the rate card"),
         ("DELETE FROM rate_cards", "no rate card is in force"),
@@ -154,6 +147,64 @@ def test_what_is_wrong_in_the_database(rig: Rig, change: str, text: str) -> None
     problems = found(rig)
     assert any(text in problem.found for problem in problems), problems
     assert all(problem.todo for problem in problems)
+
+
+def test_a_lane_that_nobody_enrolled(rig: Rig) -> None:
+    """What the tree's hashes leave out of a leaf is signed by itself."""
+    shop = rig.shop()
+    (leaf,) = settle(rig, shop)
+    assert found(rig) == []
+    longer = replace(leaf, lane=replace(leaf.lane, not_after=leaf.lane.not_after + 1))
+    assert longer.hash(rig.keys.relay_id) == leaf.hash(rig.keys.relay_id)
+    rig.store.connection.execute("UPDATE leaves SET leaf = ?", (packed_leaf(longer),))
+    assert any("is not as it was signed" in problem.found for problem in found(rig))
+
+
+def test_bits_that_turn_in_what_waits(rig: Rig) -> None:
+    box = rig.personal()
+    assert rig.submit(box.write()) == [None]
+    shop = rig.shop()
+    customer, opening = rig.customer(shop)
+    signed = rig.charge(shop, customer, opening, shop.line(is_open=False))
+    receipt_of(rig.submit(signed.submission)[0])
+    assert found(rig) == []
+    for change in (
+        "UPDATE envelopes SET body = zeroblob(length(body)) WHERE charge IS NULL",
+        "UPDATE charges SET accepted_hour = accepted_hour + 1",
+    ):
+        rig.store.connection.execute(change)
+    assert any(
+        "2 envelopes or charges that are not what was written" in p.found for p in found(rig)
+    )
+
+
+def test_adjustments(rig: Rig) -> None:
+    """They stand in the ledger as leaves do, and wait for the end of their day before."""
+    shop = rig.shop(tariff=TARIFF)
+    made = settle_labelled(rig, shop)
+    rig.now += DAY
+    rig.tidy()
+    uphold(rig, report(rig, made).id)
+    assert found(rig) == []
+    rig.now += DAY
+    rig.tidy()
+    assert found(rig) == []
+    connection = rig.store.connection
+    (kept,) = connection.execute("SELECT * FROM adjustments")
+    for change, text in (
+        ("UPDATE adjustments SET leaf_hash = zeroblob(32)", "under another name"),
+        ("UPDATE adjustments SET day = day + 1", "are not those that the ledger has"),
+        ("UPDATE adjustments SET hash = zeroblob(32)", "under another name"),
+        ("UPDATE adjustments SET adjust = X'00'", "is not as it was signed"),
+        ("UPDATE adjustments SET leaf = X'00'", "is not as it was signed"),
+        ("DELETE FROM adjustments", "are not those that the ledger has"),
+    ):
+        connection.execute(change)
+        problems = found(rig)
+        assert any(text in problem.found for problem in problems), (change, problems)
+        connection.execute("DELETE FROM adjustments")
+        connection.execute("INSERT INTO adjustments VALUES (?, ?, ?, ?, ?, ?, ?)", kept)
+    assert found(rig) == []
 
 
 def test_a_damaged_file(rig: Rig) -> None:

@@ -84,6 +84,7 @@ class BusinessRows:
 
     def drop_business(self, business_id: BusinessId) -> None:
         self.drop_prekeys(business_id)
+        self._db.execute("DELETE FROM tickets WHERE business = ?", (business_id,))
         self._db.execute("DELETE FROM parties WHERE id = ?", (business_id,))
         self._db.execute("DELETE FROM invoices WHERE business = ?", (business_id,))
         self._db.execute("DELETE FROM businesses WHERE id = ?", (business_id,))

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Final
 
+from kurir_server.ledger_rows import StoredAdjust
 from kurir_server.store.schema import SCHEMA
+from kurir_server.store.sums import sum_of
 from kurir_wire.ids import BusinessId, Hash
 
 MOST: Final = 10
@@ -26,6 +28,8 @@ _STRAYS: Final = {
     "AND charge NOT IN (SELECT hash FROM charges)",
     "cards of no mailbox": "SELECT count(*) FROM cards WHERE mailbox NOT IN "
     "(SELECT row FROM mailboxes)",
+    "tickets of no business": "SELECT count(*) FROM tickets WHERE business NOT IN "
+    "(SELECT id FROM businesses)",
     "prekeys of no business": "SELECT count(*) FROM prekeys WHERE business NOT IN "
     "(SELECT id FROM businesses)",
 }
@@ -71,6 +75,34 @@ class Checks:
             "SELECT charge, leaf FROM leaves WHERE business = ? AND settled_day = ?",
             (business, day),
         )
+
+    def adjust_days(self) -> list[int]:
+        """Days that have adjustments."""
+        found = self._connection.execute("SELECT DISTINCT day FROM adjustments ORDER BY day")
+        return [day for (day,) in found]
+
+    def adjusts(self, day: int) -> Iterator[StoredAdjust]:
+        """All adjustments of a day."""
+        found = self._connection.execute(
+            "SELECT business, day, hash, leaf_hash, adjust, leaf, copy FROM adjustments "
+            "WHERE day = ?",
+            (day,),
+        )
+        return (StoredAdjust(*values) for values in found)
+
+    def wrong_sums(self) -> int:
+        """Envelopes and charges that are not what was written."""
+        wrong = 0
+        for *values, total in self._connection.execute(
+            "SELECT mailbox, n, id, expires_hour, charge, body, sum FROM envelopes"
+        ):
+            wrong += total != sum_of(*values)
+        for *values, total in self._connection.execute(
+            "SELECT hash, accepted_hour, private_hash, body, sum FROM charges "
+            "WHERE body IS NOT NULL"
+        ):
+            wrong += total != sum_of(*values)
+        return wrong
 
     def pending_days(self) -> list[int]:
         """Days that wait for their end."""
