@@ -145,7 +145,6 @@ class Peer:
         """The client is gone."""
         self._outbox.clear()
         self._outboxes.shrank(self.size)
-        self._outboxes.idle(self)
         self.size = 0
         if self._room is not None:
             self._room.set()

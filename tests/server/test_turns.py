@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kurir_server.limits import MAX_DRAINS, PROOFS_AT_ONCE, SIGNATURES_AT_ONCE
-from kurir_server.work import Failed, Job
+from kurir_server.work import Failed, Job, Output
 from kurir_wire import codes
 from kurir_wire.entries import Result
 from kurir_wire.frames import (
@@ -30,6 +32,7 @@ from kurir_wire.frames import (
 from kurir_wire.ids import DAY
 from tests.server.helpers import Box, Key, Shop
 from tests.server.rig import Rig, Talk
+from tests.server.sockets import client_of, relay_inside
 from tests.server.test_ledger import settle
 from tests.server.test_requests import codes_of, proved, result_of
 
@@ -94,7 +97,12 @@ def test_making_many(rig: Rig) -> None:
     boxes = [Box.personal(rig.keys.relay_id, rig.now) for _ in range(2 * SIGNATURES_AT_ONCE)]
     new = [box.new(rig.nonce) for box in boxes]
     new[40] = boxes[40].new(bytes(32))
-    rounds, pushed = in_parts(rig.connection(), Create(1, new))
+    talk = rig.connection()
+
+    def waits(count: int) -> None:
+        assert talk.connection.barriers == 1, "what comes next may rest on all of it"
+
+    rounds, pushed = in_parts(talk, Create(1, new), waits)
     assert rounds == 2
     assert codes_of(pushed) == ["ok"] * 40 + [codes.NOT_AUTHORISED] + ["ok"] * 23
     assert rig.count("mailboxes") == 63
@@ -234,6 +242,8 @@ def drain(rig: Rig, talks: list[Talk], most: list[int]) -> dict[Talk, int]:
         while rig.hub.touched:
             touched, rig.hub.touched = rig.hub.touched, set()
             for connection in touched:
+                if connection not in of:
+                    continue  # it left, and its session with it
                 output = connection.take()
                 jobs += output.jobs
                 for data in output.frames:
@@ -262,14 +272,41 @@ def test_turns_of_those_who_left_or_want_nothing_go_to_others(rig: Rig) -> None:
     jobs = [job for talk in talks for job in talk.connection.take().jobs]
     assert len(jobs) == MAX_DRAINS
     # All that wait next leave, or their mailbox goes, before it is their turn.
-    for number, (talk, box) in enumerate(readers[MAX_DRAINS : 3 * MAX_DRAINS]):
-        if number % 2:
-            talk.connection.close()
-            rig.hub.touched.discard(talk.connection)
-        else:
-            rig.hub.gone([rig.row(box)])
+    leave, lose = talks[MAX_DRAINS : 2 * MAX_DRAINS], readers[2 * MAX_DRAINS : 3 * MAX_DRAINS]
+    for talk in leave:
+        talk.connection.close()
+    for _, box in lose:
+        rig.hub.gone([rig.row(box)])
     for job in jobs:
         job.done(done(rig, job))
-    got = drain(rig, talks, [])
+    got = drain(rig, [talk for talk in talks if talk not in leave], [])
+    assert [got[talk] for talk, _ in lose] == [0] * MAX_DRAINS
     assert [got[talk] for talk in talks[3 * MAX_DRAINS :]] == [2] * (2 * MAX_DRAINS)
-    assert [got[talk] for talk in talks[MAX_DRAINS : 3 * MAX_DRAINS]] == [0] * (2 * MAX_DRAINS)
+
+
+async def test_a_turn_that_is_passed_on_is_taken_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not when somebody else next writes something."""
+    async with relay_inside(tmp_path) as (bench, app), client_of(bench) as one, client_of(bench):
+        first, second = app.sessions
+        taken: list[str] = []
+
+        def passing() -> Output:
+            taken.append("passed on")
+            app._hub.touched.add(second)
+            return Output()
+
+        def taking() -> Output:
+            taken.append("taken")
+            return Output()
+
+        with monkeypatch.context() as patch:
+            patch.setattr(first, "take", passing)
+            patch.setattr(second, "take", taking)
+            app._hub.touched.add(first)
+            await app.writer.call(lambda rows, moment: None)
+            for _ in range(3):
+                await asyncio.sleep(0)
+            assert taken == ["passed on", "taken"]
+        await one.beacon()
