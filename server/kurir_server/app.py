@@ -85,6 +85,7 @@ class _Session:
         self._connection = connection
         self._peer = peer
         self._progress = asyncio.Event()
+        peer.on_taking = self.flush
 
     async def on_frame(self, data: bytes | str) -> None:
         self._connection.receive(data, self._app.clock.moment())
@@ -97,7 +98,8 @@ class _Session:
             await self._progress.wait()
 
     def flush(self) -> None:
-        """Send what a commit brought."""
+        """Send what a commit brought, and more from the disk if the client takes it."""
+        self._connection.is_taking = self._peer.is_taking
         output = self._connection.take()
         self._peer.emit(output.frames, output.close)
         for job in output.jobs:
