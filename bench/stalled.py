@@ -20,7 +20,6 @@ from pathlib import Path
 
 from nacl.signing import SigningKey
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from bench.servers import Relay
@@ -135,9 +134,12 @@ async def measure(
 ) -> dict[str, Spread]:
     """:returns: before, beside and after the stalled readers"""
     full = await asyncio.gather(*(_fill(address, mebibytes) for _ in range(stalled)))
-    found: dict[str, Spread] = {}
-    found["alone"] = await _traffic(address, pairs, seconds)
-    hoarders = [asyncio.create_task(_hoard(address, mailbox)) for mailbox in full]
+    here, begin = asyncio.Barrier(stalled + 1), asyncio.Event()
+    hoarders = [asyncio.create_task(_hoard(address, mailbox, here, begin)) for mailbox in full]
+    # They are connected from the beginning: what connecting costs is not the question.
+    await here.wait()
+    found = {"alone": await _traffic(address, pairs, seconds)}
+    begin.set()
     found["beside"] = await _traffic(address, pairs, seconds)
     for task in hoarders:
         task.cancel()
@@ -157,7 +159,9 @@ async def _fill(address: str, mebibytes: int) -> Mailbox:
         return mailbox
 
 
-async def _hoard(address: str, mailbox: Mailbox) -> None:
+async def _hoard(
+    address: str, mailbox: Mailbox, here: asyncio.Barrier, begin: asyncio.Event
+) -> None:
     """Open a mailbox and never read from the socket; come again when cut."""
     while True:
         narrow = socket.socket()
@@ -166,12 +170,12 @@ async def _hoard(address: str, mailbox: Mailbox) -> None:
         host, _, port = address.rpartition(":")
         await asyncio.get_running_loop().sock_connect(narrow, (host, int(port)))
         async with Stranger(address, sock=narrow) as reader:
+            if not begin.is_set():
+                await here.wait()
+                await begin.wait()
             await reader.socket.send(frames.encode(mailbox.opening(reader.welcome.nonce)))
             reader.socket.transport.pause_reading()
-            try:
-                await reader.socket.wait_closed()
-            except ConnectionClosed:
-                continue
+            await reader.socket.wait_closed()
 
 
 async def _traffic(address: str, pairs: int, seconds: float) -> Spread:

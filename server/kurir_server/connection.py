@@ -57,7 +57,8 @@ TOO_MANY_OPEN: Final = Result(
 class Connection:
     """The state of one socket.
 
-    While there are ``barriers``, no further frame may be given to :meth:`receive`.
+    While there are ``barriers``, no further frame may be given to :meth:`receive`. ``is_taking`` is
+    set from outside: whether the client takes what is sent; if not, more stays on disk.
 
     :param nonce: 32 fresh random bytes, which proofs on this connection sign
     :param network: an opaque name of the client's network, for rates
@@ -69,6 +70,7 @@ class Connection:
         self._opened: dict[bytes, int] = {}
         self._pace = Pace(services.hub.networks, network)
         self._is_closed = False
+        self.is_taking = True
         self.deliveries = Deliveries()
         self._desk = Desk(self._touch, self._pace, services.tally)
         self._business = Representative(services, self._desk, nonce)
@@ -97,7 +99,7 @@ class Connection:
     def take(self) -> Output:
         """All that there is to do since the last call."""
         hub = self._services.hub
-        if not self.deliveries.is_lagging:
+        if not (self.deliveries.is_lagging and self.is_taking):
             if hub.is_in_line(self):
                 hub.drained(self)
         elif hub.may_drain(self):

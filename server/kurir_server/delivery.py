@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from kurir_server.limits import (
     DELIVER_FRAME_BYTES,
@@ -21,12 +22,13 @@ from kurir_wire.limits import MAX_ITEMS
 @dataclass(slots=True)
 class Channel:
     """One mailbox being read. ``sent_n``: handed over up to here; ``newest_n``: the last known to
-    wait; ``blocked``: nothing more before a settlement."""
+    wait; ``blocked``: nothing more before a settlement; ``behind``: about how many wait on disk."""
 
     row: int
     sent_n: int
     newest_n: int
     blocked: bool = False
+    behind: int = 0
     unacked: dict[bytes, int] = field(default_factory=dict)
 
 
@@ -61,7 +63,7 @@ class Deliveries:
     def open(self, opened: Opened) -> None:
         """Begin with a mailbox, or begin anew: everything that waits is handed over again."""
         self.close(opened.row)
-        self._channels[opened.row] = Channel(opened.row, 0, opened.newest_n)
+        self._channels[opened.row] = Channel(opened.row, 0, opened.newest_n, behind=opened.waiting)
         if opened.newest_n:
             self._lagging[opened.row] = None
 
@@ -88,8 +90,10 @@ class Deliveries:
         ):
             self._hand_over(channel, arrival.delivery)
             channel.sent_n = arrival.n
-        elif not channel.blocked:
-            self._lagging[arrival.row] = None
+        else:
+            channel.behind += 1
+            if not channel.blocked:
+                self._lagging[arrival.row] = None
 
     def acked(self, row: int, envelope_id: bytes) -> None:
         """The reader has it on disk."""
@@ -109,6 +113,11 @@ class Deliveries:
     def is_lagging(self) -> bool:
         """Whether there is something to read from the store now."""
         return bool(self._lagging) and not self._draining and self._has_room()
+
+    @property
+    def behind(self) -> int:
+        """About how many envelopes the next read from the store may bring."""
+        return sum(self._channels[row].behind for row in islice(self._lagging, MAX_ITEMS))
 
     def wanted(self) -> Wanted | None:
         """What to read from the store now; the answer goes to :meth:`fetched`."""
@@ -133,6 +142,8 @@ class Deliveries:
                 self._hand_over(channel, delivery)
             channel.sent_n = batch.up_to
             channel.blocked = batch.blocked
+            is_level = channel.sent_n >= channel.newest_n
+            channel.behind = 0 if is_level else max(0, channel.behind - len(batch.deliveries))
             del self._lagging[batch.row]
             if channel.newest_n > channel.sent_n and not channel.blocked:
                 self._lagging[batch.row] = None  # at the end of the queue

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from kurir_server.limits import MAX_DRAINS
+from kurir_server.limits import FEW_ENVELOPES, MAX_DRAINS
 from kurir_server.pace import Networks
 from kurir_server.relay import Arrival
 
@@ -63,7 +63,11 @@ class Hub:
         return reader in self._to_drain
 
     def may_drain(self, reader: Connection) -> bool:
-        """Whether a connection may read from the store now; if not, it is touched when it may."""
+        """Whether a connection may read from the store now; if not, it is touched when it may. Who
+        wants only a few envelopes does not wait behind those who want many."""
+        if reader.deliveries.behind <= FEW_ENVELOPES:
+            self._to_drain.pop(reader, None)
+            return True
         if len(self._draining) < MAX_DRAINS:
             self._to_drain.pop(reader, None)
             self._draining.add(reader)

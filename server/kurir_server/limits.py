@@ -68,9 +68,11 @@ MAX_NETWORK_CONNECTIONS: Final = 1_024
 MAX_HALF_OPEN: Final = 2_048
 """Sockets that have not become a WebSocket yet; one more, and the oldest of them is dropped, so
 that those who are quick come in."""
-MAX_DRAINS: Final = 4
-"""Connections that read from the store at once, the others in turn after them: however many come
-with full mailboxes, a batch hands over one MiB at most and takes a few milliseconds for it."""
+MAX_DRAINS: Final = 2
+"""Connections that read many envelopes from the store at once, the others in turn after them:
+however many come with full mailboxes, a batch takes two milliseconds or three for them."""
+FEW_ENVELOPES: Final = 4
+"""Envelopes that a connection reads from the store without waiting for its turn."""
 MAX_OUTBOXES_BYTES: Final = 256 * 1_048_576
 """Bytes that wait to be sent to all clients together; beyond, whoever hoards the most is cut."""
 RESERVED_FILES: Final = 64

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from kurir_server.limits import MAX_OUTBOX_BYTES, MAX_OUTBOXES_BYTES, STALL_SECONDS
+from kurir_server.limits import DRAIN_BYTES, MAX_OUTBOX_BYTES, MAX_OUTBOXES_BYTES, STALL_SECONDS
 
 LOOKS_PER_STALL: Final = 6
 """How often within STALL_SECONDS it is looked whether a client took something."""
@@ -81,7 +81,7 @@ class Outboxes:
 
 class Peer:
     """One client: ``network`` names where it comes from without saying so; ``size`` in bytes is
-    what waits to be sent to it."""
+    what waits to be sent to it; ``on_taking`` is called when that has become little again."""
 
     __slots__ = (
         "_close",
@@ -94,12 +94,14 @@ class Peer:
         "_taken",
         "_wire",
         "network",
+        "on_taking",
         "size",
     )
 
     def __init__(self, wire: Wire, network: bytes, outboxes: Outboxes) -> None:
         self.network = network
         self.size = 0
+        self.on_taking: Callable[[], None] | None = None
         self._wire = wire
         self._outboxes = outboxes
         self._outbox: deque[bytes] = deque()
@@ -121,6 +123,11 @@ class Peer:
         if grown or close:
             self.size += grown
             self._outboxes.grew(self, grown)
+
+    @property
+    def is_taking(self) -> bool:
+        """Whether little enough waits that more may be brought from the disk."""
+        return self.size < DRAIN_BYTES
 
     async def room(self) -> None:
         """Wait until the client has taken enough of what was sent."""
@@ -145,7 +152,6 @@ class Peer:
         """The client is gone."""
         self._outbox.clear()
         self._outboxes.shrank(self.size)
-        self._outboxes.idle(self)
         self.size = 0
         if self._room is not None:
             self._room.set()
@@ -168,9 +174,12 @@ class Peer:
                 self._outboxes.idle(self)
 
     def _took(self, size: int) -> None:
+        had_much = not self.is_taking
         taken = min(size, self.size)  # none of it counts any more if the client was dropped
         self.size -= taken
         self._outboxes.shrank(taken)
         if self._room is not None and self.size < MAX_OUTBOX_BYTES:
             self._room.set()
             self._room = None
+        if had_much and self.is_taking and self.on_taking is not None:
+            self.on_taking()

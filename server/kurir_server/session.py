@@ -24,6 +24,7 @@ class Session:
         self._connection = connection
         self._peer = peer
         self._progress = asyncio.Event()
+        peer.on_taking = self.flush
 
     async def on_frame(self, data: bytes | str) -> None:
         self._connection.receive(data, self._app.clock.moment())
@@ -39,7 +40,8 @@ class Session:
             await self._progress.wait()
 
     def flush(self) -> None:
-        """Send what a commit brought."""
+        """Send what a commit brought, and more from the disk if the client takes it."""
+        self._connection.is_taking = self._peer.is_taking
         output = self._connection.take()
         self._peer.emit(output.frames, output.close)
         for job in output.jobs:

@@ -225,6 +225,20 @@ async def test_who_is_only_slow_is_not_cut() -> None:
         writer.close()
 
 
+async def test_what_only_the_system_has_is_not_taken() -> None:
+    """It takes a lot at a time; by it alone a thin line would stand still in between."""
+    bench = Bench()
+    async with bench.running():
+        _, writer = await bench.mute()
+        await until(lambda: len(bench.sessions) == 1, "it is in")
+        bench.sessions[0].peer.emit([bytes(MIB)] * 7)
+        (socket,) = bench.listener.doors.all()
+        await until(
+            lambda: socket.untaken() > socket.transport.get_write_buffer_size() > 0, "both wait"
+        )
+        writer.close()
+
+
 async def test_a_slow_frame_counts_by_its_bytes() -> None:
     """One large frame over a thin line: it takes longer than a stall, and something moves."""
 

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
-from kurir_server.limits import MAX_DRAINS, PROOFS_AT_ONCE, SIGNATURES_AT_ONCE
+from kurir_server.limits import (
+    PROOFS_AT_ONCE,
+    SIGNATURES_AT_ONCE,
+)
 from kurir_server.work import Failed, Job
 from kurir_wire import codes
 from kurir_wire.entries import Result
@@ -94,7 +97,12 @@ def test_making_many(rig: Rig) -> None:
     boxes = [Box.personal(rig.keys.relay_id, rig.now) for _ in range(2 * SIGNATURES_AT_ONCE)]
     new = [box.new(rig.nonce) for box in boxes]
     new[40] = boxes[40].new(bytes(32))
-    rounds, pushed = in_parts(rig.connection(), Create(1, new))
+    talk = rig.connection()
+
+    def waits(count: int) -> None:
+        assert talk.connection.barriers == 1, "what comes next may rest on all of it"
+
+    rounds, pushed = in_parts(talk, Create(1, new), waits)
     assert rounds == 2
     assert codes_of(pushed) == ["ok"] * 40 + [codes.NOT_AUTHORISED] + ["ok"] * 23
     assert rig.count("mailboxes") == 63
@@ -206,70 +214,3 @@ def test_many_proofs_are_those_of_few(rig: Rig) -> None:
     assert rounds == 1, "the first that cannot be proved ends it"
     assert isinstance(refused, Error)
     assert refused.result.code == codes.NOT_FOUND
-
-
-# Deliveries
-
-
-def full_readers(rig: Rig, count: int, envelopes: int) -> list[tuple[Talk, Box]]:
-    """Connections that opened a mailbox with much waiting, and whose first read is to come."""
-    readers = []
-    for _ in range(count):
-        box = rig.personal()
-        assert rig.submit(*(box.write(65_536) for _ in range(envelopes))) == [None] * envelopes
-        talk = rig.connection()
-        talk.connection.receive(encode(Open(1, [box.opening(rig.nonce)])), rig.moment)
-        (job,) = talk.connection.take().jobs
-        job.done(done(rig, job))
-        readers.append((talk, box))
-    return readers
-
-
-def drain(rig: Rig, talks: list[Talk], most: list[int]) -> dict[Talk, int]:
-    """Batches as the writer makes them, until nobody wants anything; bodies of each reader."""
-    got = dict.fromkeys(talks, 0)
-    of = {talk.connection: talk for talk in talks}
-    while True:
-        jobs = []
-        while rig.hub.touched:
-            touched, rig.hub.touched = rig.hub.touched, set()
-            for connection in touched:
-                output = connection.take()
-                jobs += output.jobs
-                for data in output.frames:
-                    push = decode_push(data)
-                    if isinstance(push, Deliver):
-                        got[of[connection]] += len(push.deliveries)
-        if not jobs:
-            return got
-        most.append(len(jobs))
-        outcomes = [done(rig, job) for job in jobs]
-        for job, outcome in zip(jobs, outcomes, strict=True):
-            job.done(outcome)
-
-
-def test_readers_with_much_waiting_take_turns(rig: Rig) -> None:
-    readers = full_readers(rig, 3 * MAX_DRAINS, 10)
-    most: list[int] = []
-    got = drain(rig, [talk for talk, _ in readers], most)
-    assert set(got.values()) == {10}, "everybody gets all of it"
-    assert max(most) == MAX_DRAINS
-
-
-def test_turns_of_those_who_left_or_want_nothing_go_to_others(rig: Rig) -> None:
-    readers = full_readers(rig, 5 * MAX_DRAINS, 2)
-    talks = [talk for talk, _ in readers]
-    jobs = [job for talk in talks for job in talk.connection.take().jobs]
-    assert len(jobs) == MAX_DRAINS
-    # All that wait next leave, or their mailbox goes, before it is their turn.
-    for number, (talk, box) in enumerate(readers[MAX_DRAINS : 3 * MAX_DRAINS]):
-        if number % 2:
-            talk.connection.close()
-            rig.hub.touched.discard(talk.connection)
-        else:
-            rig.hub.gone([rig.row(box)])
-    for job in jobs:
-        job.done(done(rig, job))
-    got = drain(rig, talks, [])
-    assert [got[talk] for talk in talks[3 * MAX_DRAINS :]] == [2] * (2 * MAX_DRAINS)
-    assert [got[talk] for talk in talks[MAX_DRAINS : 3 * MAX_DRAINS]] == [0] * (2 * MAX_DRAINS)

@@ -313,6 +313,8 @@ class Pipe:
     """Stands for a socket."""
 
     network = b"net"
+    is_taking = True
+    on_taking: Callable[[], None] | None = None
 
     def __init__(self) -> None:
         self.pushed: asyncio.Queue[Push] = asyncio.Queue()
