@@ -234,7 +234,7 @@ async def idle(pairs: list[Pair], load: Load) -> dict[str, float]:
     return {"connections": len(pairs)}
 
 
-async def opened(pairs: list[Pair], *, sender: bool = False, reader: bool = False) -> None:
+async def opened(pairs: Sequence[Pair], *, sender: bool = False, reader: bool = False) -> None:
     """Connect, some at a time."""
     for start in range(0, len(pairs), OPEN_AT_ONCE):
         some = pairs[start : start + OPEN_AT_ONCE]

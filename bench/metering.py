@@ -120,8 +120,8 @@ class Run:
         await _exchange(pairs, EACH, EACH if many else WINDOW)
         took = relay.cpu - cpu
         used = cpu_of_machine() - machine - took - (time.process_time() - own)
-        for pair in pairs:
-            pair.close()
+        for each in pairs:
+            each.close()
         return {"us": took / (EACH * len(pairs)) * 1e6, "others": max(0.0, used)}
 
     def _new(self, kind: str) -> Sequence[Pair]:
