@@ -101,7 +101,7 @@ class Run:
         """:returns: µs of the relay's CPU for each message, and what others took"""
         relay, many = self._relay, KINDS[kind] == "many"
         pairs = self._new(kind)
-        await asyncio.gather(*(pair.make() for pair in pairs))
+        await asyncio.gather(*(each.make() for each in pairs))
         await opened(pairs, sender=True, reader=True)
         metered = [pair for pair in pairs if isinstance(pair, MeteredPair)]
         if metered:
@@ -120,11 +120,11 @@ class Run:
         await _exchange(pairs, EACH, EACH if many else WINDOW)
         took = relay.cpu - cpu
         used = cpu_of_machine() - machine - took - (time.process_time() - own)
-        for pair in pairs:
-            pair.close()
+        for each in pairs:
+            each.close()
         return {"us": took / (EACH * len(pairs)) * 1e6, "others": max(0.0, used)}
 
-    def _new(self, kind: str) -> Sequence[Pair]:
+    def _new(self, kind: str) -> list[Pair]:
         first, self._number = self._number, self._number + self._pairs
         numbers = range(first, first + self._pairs)
         address = self._relay.address
