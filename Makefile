@@ -115,6 +115,10 @@ fuzz-install: $(STAMP)
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || \
 		$(PIP) install --quiet --require-hashes --only-binary atheris -r requirements-fuzz.lock
 
+.PHONY: frauds
+frauds: $(STAMP) ## Commit a thousand frauds, and list by which name each kind was caught
+	@$(BIN)/python -m tests.frauds
+
 .PHONY: alike
 alike: $(STAMP) ## Price 100,000 messages by relay, replay and oracle, and compare (CASES=100000)
 	KURIR_CASES=$(CASES) $(BIN)/python -m pytest -n $(JOBS) tests/audit/test_alike.py

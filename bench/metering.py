@@ -101,7 +101,7 @@ class Run:
         """:returns: µs of the relay's CPU for each message, and what others took"""
         relay, many = self._relay, KINDS[kind] == "many"
         pairs = self._new(kind)
-        await asyncio.gather(*(pair.make() for pair in pairs))
+        await asyncio.gather(*(each.make() for each in pairs))
         await opened(pairs, sender=True, reader=True)
         metered = [pair for pair in pairs if isinstance(pair, MeteredPair)]
         if metered:
@@ -124,7 +124,7 @@ class Run:
             each.close()
         return {"us": took / (EACH * len(pairs)) * 1e6, "others": max(0.0, used)}
 
-    def _new(self, kind: str) -> Sequence[Pair]:
+    def _new(self, kind: str) -> list[Pair]:
         first, self._number = self._number, self._number + self._pairs
         numbers = range(first, first + self._pairs)
         address = self._relay.address

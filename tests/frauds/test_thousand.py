@@ -8,11 +8,11 @@ import pytest
 
 from kurir_billing.total import Why
 from kurir_billing.verify import verify_invoice
-from tests.frauds import invoices, ledgers
+from tests.frauds import invoices, ledgers, meters
 from tests.frauds.registry import KINDS
 from tests.frauds.world import FEE, world
 
-MODULES = (invoices, ledgers)
+MODULES = (invoices, ledgers, meters)
 """Importing them fills the table."""
 
 
@@ -33,6 +33,10 @@ def test_the_ledger_is_honest_and_agrees_with_the_invoice() -> None:
     parts, invoice = ledgers.honest()
     assert ledgers.examined(parts, invoice) is None
     assert invoice.head == world(flat=True).honest.head
+
+
+def test_meter_mailbox_and_desk_take_what_is_honest() -> None:
+    assert meters.honest() is None
 
 
 @pytest.mark.parametrize("flat", [False, True])
