@@ -28,6 +28,13 @@ TOGETHER: Final = (
         "the copy",
     ),
     Together(
+        ("envelopes.n", "envelopes.charge", "accepted_seconds.second"),
+        "`n` orders what waits in a business's address, `second` its answers. Where it answers in "
+        "the order of the messages, as a bot does, equal places tie a message to the mailbox of "
+        "its answer, while both wait.",
+        "50 to 51 minutes after the answer",
+    ),
+    Together(
         ("mailboxes.handed_n", "mailboxes.debt"),
         "`handed_n` over 0 marks the mailbox as one that a business paid to write to: a "
         "customer's, not a friend's. It never goes back to 0. It does not say which business.",
