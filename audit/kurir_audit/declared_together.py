@@ -19,12 +19,20 @@ TOGETHER: Final = (
             "leaves.charge",
         ),
         "The write-ahead log keeps the latest commits in their order. Whoever takes it together "
-        "with the database can order the last minute's commits across mailboxes, and see what each "
+        "with the database can order the latest commits across mailboxes, and see what each "
         "changed: an envelope comes to a business's address, a metered envelope comes to a "
         "mailbox, and it is removed in the same commit in which a leaf appears. That ties a "
         "customer's message to the mailbox of the answer, and the mailbox to the leaf.",
-        "until housekeeping cuts the log, about every minute; in a copy of the file, as long as "
+        "until the log is cut: after a fifth of a second without a request, after 5 seconds if "
+        "there is no such pause, later while a backup is made; in a copy of the file, as long as "
         "the copy",
+    ),
+    Together(
+        ("envelopes.n", "envelopes.charge", "accepted_seconds.second"),
+        "`n` orders what waits in a business's address, `second` its answers. Where it answers in "
+        "the order of the messages, as a bot does, equal places tie a message to the mailbox of "
+        "its answer, while both wait.",
+        "50 to 51 minutes after the answer",
     ),
     Together(
         ("mailboxes.handed_n", "mailboxes.debt"),

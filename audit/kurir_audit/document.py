@@ -62,7 +62,7 @@ brings and fetches them; not from whom, for whom, or with which message | `blobs
 - **Arrival times from what is stored.** No stored time is finer than an hour, but for the second of
   acceptance of a charge, erased within 51 minutes, and that of a charge that opened a window, which
   is encrypted until the window ends; no row order ties unrelated mailboxes. The
-  write-ahead log is an exception of about a minute, and what is stored gives more together than
+  write-ahead log is an exception of a few seconds, and what is stored gives more together than
   piece by piece: see [What columns give together](#what-columns-give-together). An operator that
   asks for metrics and keeps them has counts over time of all users together
   ([In the operator's monitoring](#in-the-operators-monitoring)).
@@ -86,8 +86,8 @@ def render() -> str:
 def _store() -> str:
     parts = [
         "One SQLite file with its write-ahead log. Deleted rows are overwritten (`secure_delete`), "
-        "and the\nlog is truncated every minute. The relay's secret keys are not in it: they are "
-        "files of their own.\n"
+        "and the\nlog is truncated within 5 seconds. The relay's secret keys are not in it: they "
+        "are files of their own.\n"
     ]
     for group in STORE:
         parts.append(_section(group, f"`{group.name}`"))

@@ -217,8 +217,14 @@ MAX_BATCH: Final = 1_024
 MAX_BATCH_BYTES: Final = 8 * 1_048_576
 """The same in bytes: one commit stays short."""
 TIDY_SECONDS: Final = 60
-"""Pause between two rounds of housekeeping and two truncations of the write-ahead log: an
-acknowledged envelope is gone from all files within about a minute."""
+"""Pause between two rounds of housekeeping."""
+LOG_IDLE_SECONDS: Final = 0.2
+"""The write-ahead log is cut when there was no request for so long: it tells what came after what,
+and cutting it delays nobody then."""
+LOG_SECONDS: Final = 5
+"""The longest that the log keeps the order of commits while requests come without a pause: what
+was acknowledged is then gone from all files. A reader beside the relay (a backup) may hold a cut
+up; the next try comes as late, since each may wait for it."""
 TIDY_ROWS: Final = 5_000
 """Rows that one step of housekeeping looks at, so that nobody waits long for it."""
 RECOVERED_SECONDS: Final = 15

@@ -72,10 +72,11 @@ class Store(Protocol):
         :raises StorageError: not at present
         """
 
-    def checkpoint(self) -> None:
+    def checkpoint(self) -> bool:
         """What was deleted before is gone from wherever the store keeps data, logs of its own
-        included, so far as no transaction of another process holds it up.
+        included, and so is the order of transactions, unless one of another process holds it up.
 
+        :returns: whether it is; else try again
         :raises StorageError: not at present"""
 
     @property

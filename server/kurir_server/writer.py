@@ -2,21 +2,26 @@
 
 There is no linger timer: while one batch is on its way to the disk the next one gathers by itself.
 Results and deliveries leave only after the commit.
+
+The write-ahead log is cut as soon as there is a pause, and every few seconds if there is none: it
+has the order of commits, which the tables do not tell.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from kurir_server.clock import Clock
 from kurir_server.errors import DamagedError, StorageError
 from kurir_server.limits import (
+    LOG_IDLE_SECONDS,
+    LOG_SECONDS,
     MAX_BATCH,
     MAX_BATCH_BYTES,
     MAX_QUEUE,
@@ -67,6 +72,8 @@ class Writer:
         self._stopping = False
         self._failed_at: float | None = None
         self._said_damaged: set[str] = set()
+        self._cut_by: float | None = None  # the tick; None while the log has nothing of ours
+        self._cut_failed = False
 
     @property
     def waiting(self) -> tuple[int, int]:
@@ -108,8 +115,7 @@ class Writer:
             while not self._queue:
                 if self._stopping:
                     return
-                self._wake.clear()
-                await self._wake.wait()
+                await self._rest()
             batch = self._next_batch()
             began = time.perf_counter()
             outcomes = await self._commit(batch)
@@ -121,6 +127,8 @@ class Writer:
                     # A fault of ours in one answer must not take the others with it.
                     self._log.internal(error)
             self._after_batch()
+            if self._cut_by is not None and self._clock.moment().tick >= self._cut_by:
+                await self.checkpoint()
 
     async def has_room(self) -> bool:
         """Whether the disk has room for more than its readers need."""
@@ -130,11 +138,28 @@ class Writer:
             return True  # a disk that fails says so at the next commit
 
     async def checkpoint(self) -> None:
-        """Empty the write-ahead log, so that deleted data is gone from it as well."""
+        """Empty the write-ahead log, so that deleted data and the order of commits are gone from
+        it."""
         try:
-            await self._store.run(lambda store: store.checkpoint())
+            is_cut = await self._store.run(lambda store: store.checkpoint())
         except StorageError as error:
             self._failed(error)
+            is_cut = False
+        self._cut_failed = not is_cut
+        self._cut_by = None if is_cut else self._clock.moment().tick + LOG_SECONDS
+
+    async def _rest(self) -> None:
+        """Wait for a request; if none comes soon, cut the log."""
+        self._wake.clear()
+        if self._cut_by is None:
+            await self._wake.wait()
+            return
+        # Each try may wait for a reader or a broken disk, so one that failed is not repeated soon.
+        pause = LOG_SECONDS if self._cut_failed else LOG_IDLE_SECONDS
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), pause)
+            return
+        await self.checkpoint()
 
     def _next_batch(self) -> list[Job]:
         batch: list[Job] = []
@@ -189,6 +214,8 @@ class Writer:
             self._damaged(error, count)
         if has_written:
             self._written(moment.tick)
+            if self._cut_by is None:
+                self._cut_by = moment.tick + LOG_SECONDS
         return outcomes
 
     def _written(self, tick: float) -> None:
@@ -215,7 +242,7 @@ class Writer:
             self._log(Event.DATA_DAMAGED, error=error, rows=0)
 
 
-@contextmanager
+@contextlib.contextmanager
 def offline(path: Path) -> Iterator[SqliteStore]:
     """An open database for the command line, beside a running relay if there is one.
 
@@ -228,7 +255,7 @@ def offline(path: Path) -> Iterator[SqliteStore]:
         store.close()
 
 
-@contextmanager
+@contextlib.contextmanager
 def upgraded(path: Path) -> Iterator[SqliteStore]:
     """A database that nobody serves, brought forward from an older version if need be.
 
@@ -241,7 +268,7 @@ def upgraded(path: Path) -> Iterator[SqliteStore]:
         store.close()
 
 
-@contextmanager
+@contextlib.contextmanager
 def inspected(path: Path) -> Iterator[SqliteStore]:
     """A database or a backup, for reading only, beside a running relay if there is one.
 

@@ -7,9 +7,9 @@ import contextlib
 import io
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -22,9 +22,8 @@ from kurir_server.limits import RECOVERED_SECONDS
 from kurir_server.log import Log
 from kurir_server.peer import Peer
 from kurir_server.rows import Moment, Rows
-from kurir_server.store import AsyncStore, Store, open_async
+from kurir_server.store import Store, open_async
 from kurir_server.work import Failed, Job
-from kurir_server.writer import Writer
 from kurir_wire.entries import Ack
 from kurir_wire.frames import (
     Acks,
@@ -41,89 +40,10 @@ from kurir_wire.frames import (
     decode_push,
     encode,
 )
-from kurir_wire.ids import HOUR, MINUTE, EnvelopeId, Hash, MailboxId
+from kurir_wire.ids import HOUR, MINUTE, EnvelopeId
 from tests.server.helpers import Box
 from tests.server.rig import START
-
-ID = MailboxId(bytes(32))
-
-
-class FaultyStore(Store):
-    """A store whose ``commit`` a test can watch, hold up or break."""
-
-    before_commit: Callable[[], None] | None = None
-    fails_after_commit = False
-    commits = 0
-
-    def commit(self) -> None:
-        if self.before_commit is not None:
-            self.before_commit()
-        super().commit()
-        self.commits += 1
-
-
-class Bench:
-    """A writer over a real database, and a clock that the test sets."""
-
-    def __init__(self, wrapper: AsyncStore, store: FaultyStore, monkeypatch: Any) -> None:
-        self.now = START
-        self.text = io.StringIO()
-        self.log = Log(self.text)
-        self.clock = Clock(self.log)
-        self.tick = 0.0
-        monkeypatch.setattr("kurir_server.clock.time.time", lambda: float(self.now))
-        monkeypatch.setattr("kurir_server.clock.time.monotonic", lambda: self.tick)
-        self.wrapper, self.store = wrapper, store
-        self.flushed = 0
-        self.writer = Writer(wrapper, self.clock, self.log, 0, self._flush)
-
-    def _flush(self) -> None:
-        self.flushed += 1
-
-    @property
-    def events(self) -> list[str]:
-        return [json.loads(line)["event"] for line in self.text.getvalue().splitlines()]
-
-    def count(self) -> int:
-        """Mailboxes as another process sees them: what is committed."""
-        with contextlib.closing(sqlite3.connect(self.path)) as other:
-            return int(other.execute("SELECT count(*) FROM mailboxes").fetchone()[0])
-
-    @property
-    def path(self) -> Path:
-        return self.store._path
-
-
-@pytest.fixture
-async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
-    db = tmp_path / "relay.db"
-    Store.create(db, bytes(32)).close()
-    opened: list[FaultyStore] = []
-
-    def opener(path: Path) -> Store:
-        opened.append(cast("FaultyStore", FaultyStore.open(path)))
-        return opened[0]
-
-    wrapper = await open_async(db, opener)
-    made = Bench(wrapper, opened[0], monkeypatch)
-    running = asyncio.create_task(made.writer.run())
-    yield made
-    made.writer.stop()
-    await running
-    await wrapper.close()
-
-
-def add(number: int) -> Callable[[Rows, Moment], int]:
-    def run(rows: Rows, moment: Moment) -> int:
-        rows.add_mailbox(MailboxId(bytes([number]) * 32), bytes(32), Hash(bytes(32)), 1)
-        return number
-
-    return run
-
-
-async def results_of(bench: Bench, *runs: Callable[[Rows, Moment], Any]) -> list[Any]:
-    """All put at once, so that they are one batch."""
-    return list(await asyncio.gather(*(bench.writer.call(run) for run in runs)))
+from tests.server.writing import Bench, FaultyStore, add, full, look, results_of
 
 
 async def test_results_come_after_the_commit_and_one_commit_serves_all(bench: Bench) -> None:
@@ -156,15 +76,6 @@ async def test_nothing_is_told_while_the_commit_hangs(bench: Bench) -> None:
     go_on.set()
     await bench.writer.call(lambda rows, moment: None)
     assert told == [1]
-
-
-def full() -> None:
-    raise StorageError("SQLITE_FULL")
-
-
-def look(rows: Rows, moment: Moment) -> None:
-    """Writes nothing."""
-    rows.mailbox(ID)
 
 
 async def test_a_commit_that_fails_takes_all_with_it_and_the_next_works(bench: Bench) -> None:

@@ -226,8 +226,8 @@ class Conformance(AboutMailboxes, AboutBusinesses, AboutCharges, AboutLedger, Ab
 
     def test_a_checkpoint_changes_nothing(self, stage: Stage) -> None:
         row = stage.mailbox(1)
-        stage.store.checkpoint()
-        stage.store.checkpoint()
+        assert stage.store.checkpoint()
+        assert stage.store.checkpoint()
         assert stage.run(lambda rows: rows.mailbox_at(row)) is not None
 
     def test_numbers_that_do_not_fit_are_refused_and_not_cut(self, stage: Stage) -> None:

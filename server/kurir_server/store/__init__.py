@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import aiosqlite
 
@@ -281,17 +281,19 @@ class Store:
         except sqlite3.Error:
             return
 
-    def checkpoint(self) -> None:
+    def checkpoint(self) -> bool:
         """Bring the write-ahead log into the database and cut it to nothing, so that what was
         deleted is gone from it too. While another process reads (a backup), it is not cut.
 
+        :returns: whether it was cut
         :raises StorageError: not at present"""
         # Such a reader may take minutes; nobody who writes shall wait for it.
         self._execute(f"PRAGMA busy_timeout = {CUT_MILLISECONDS}")
         try:
-            self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            ((held_up, _, _),) = self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             self._execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
+        return not held_up
 
     def room(self) -> Room:
         """What can still be written.
@@ -316,9 +318,9 @@ class Store:
         while self.rows.undo:
             self.rows.undo.pop()()
 
-    def _execute(self, sql: str) -> None:
+    def _execute(self, sql: str) -> list[Any]:
         try:
-            self._connection.execute(sql).fetchall()
+            return self._connection.execute(sql).fetchall()
         except sqlite3.Error as error:
             raise translated(error) from error
 
