@@ -93,7 +93,7 @@ def test_an_ad_is_reported_and_charged(
     assert done.returncode == 0, done.stdout
     (file,) = json.loads(done.stdout)["files"]
     assert (file["leaves"], file["adjustments"]) == (2, 1)
-    assert sum(line["micro_usd"] for line in file["totals"]) == marketing
+    assert [bill["total_micro_usd"] for bill in file["bills"]] == [marketing]
     places = [relay.db, relay.db.with_name("relay.db-wal"), relay.log, export]
     for place in places:
         assert not place.exists() or b"50%" not in place.read_bytes(), place
