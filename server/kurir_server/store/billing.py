@@ -162,6 +162,7 @@ class BillingRows:
             (after, limit),
         ).fetchall()
         for row_key, row_end in seen:
-            if row_end <= end:
+            # A damaged page can hold anything; the doctor names it, and the others go on.
+            if isinstance(row_end, int) and row_end <= end:
                 self._db.execute(f"DELETE FROM {name} WHERE {key} = ?", (row_key,))  # noqa: S608
         return seen[-1][0] if len(seen) == limit else None
