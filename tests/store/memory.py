@@ -341,6 +341,9 @@ class MemoryRows:
         self._state.parties.pop(business_id, None)
         for key in [key for key in self._state.invoices if key[0] == business_id]:
             del self._state.invoices[key]
+        mine = [entry for entry, (owner, _) in self._state.tickets.items() if owner == business_id]
+        for entry in mine:
+            del self._state.tickets[entry]
 
     def prekey(self, business_id: BusinessId, kind: PreKeyKind, key_id: int) -> bytes | None:
         return self._state.prekeys.get((business_id, kind, key_id))
