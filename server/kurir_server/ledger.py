@@ -52,7 +52,7 @@ class Ledger:
 
     def checkpoint(self, rows: Rows, moment: Moment, n: int) -> CheckpointIs | Result:
         """The newest one, with all days that are over in it."""
-        self._close(rows, moment)
+        self.close_days(rows, moment)
         newest = rows.newest_checkpoint()
         if newest is None:
             return Result(codes.NOT_FOUND, "the ledger is empty")
@@ -62,7 +62,7 @@ class Ledger:
         self, rows: Rows, moment: Moment, business_id: BusinessId, request: GetInclusion
     ) -> InclusionIs | Result:
         """Where charges and adjustments of this business stand, and the proofs."""
-        self._close(rows, moment)
+        self.close_days(rows, moment)
         if request.size > _size(rows):
             return Result(codes.NOT_FOUND, "the ledger has not come to this size")
         spans = [span for span in rows.spans(request.day) if span[0] < request.size]
@@ -94,7 +94,7 @@ class Ledger:
         proof = consistency_proof(request.old, request.new, Tiles(rows).node)
         return ConsistencyIs(request.n, list(proof))
 
-    def _close(self, rows: Rows, moment: Moment) -> None:
+    def close_days(self, rows: Rows, moment: Moment) -> None:
         """A day that is over is in the tree before anything is said, though housekeeping may come
         a minute later."""
         while self.close_day(rows, moment):

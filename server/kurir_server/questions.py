@@ -91,15 +91,21 @@ def answer(services: Services, question: Question, business_id: BusinessId | Non
 
 def _of_business(services: Services, question: OfBusiness, business_id: BusinessId) -> Work:
     registry = services.registry
-    match question:
-        case GetSettlements():
-            return lambda rows, moment: registry.settlements(rows, moment, business_id, question)
-        case GetInvoice(n, month):
-            return lambda rows, moment: registry.invoice(rows, moment, business_id, n, month)
-        case GetTerms(n):
-            return lambda rows, moment: registry.terms(rows, moment, business_id, n)
-        case GetAdjustments():
-            return lambda rows, moment: reports.adjustments(rows, moment, business_id, question)
+
+    def work(rows: Rows, moment: Moment) -> Push | Result:
+        # Whatever is said of a day that is over can be proved from now on.
+        services.ledger.close_days(rows, moment)
+        match question:
+            case GetSettlements():
+                return registry.settlements(rows, moment, business_id, question)
+            case GetInvoice(n, month):
+                return registry.invoice(rows, moment, business_id, n, month)
+            case GetTerms(n):
+                return registry.terms(rows, moment, business_id, n)
+            case GetAdjustments():
+                return reports.adjustments(rows, moment, business_id, question)
+
+    return work
 
 
 def _card(services: Services, rows: Rows, moment: Moment, question: GetCard) -> Push | Result:

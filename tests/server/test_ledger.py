@@ -12,6 +12,7 @@ import pytest
 from msgspec import structs
 
 from kurir_billing.charge import packed
+from kurir_billing.dates import month_of_day
 from kurir_billing.leaf import Leaf, open_leaf
 from kurir_billing.ledger import Checkpoint, entry_hash, open_checkpoint
 from kurir_billing.party import Party
@@ -24,6 +25,7 @@ from kurir_wire.frames import (
     CheckpointIs,
     ConsistencyIs,
     Error,
+    GetAdjustments,
     GetCheckpoint,
     GetConsistency,
     GetInclusion,
@@ -200,6 +202,22 @@ def test_today_cannot_be_proved_and_what_is_listed_can(rig: Rig) -> None:
     listed = one(talk.send(GetSettlements(3, day, NO_HASH)))
     assert isinstance(listed, SettlementsAre)
     assert isinstance(one(talk.send(ask)), InclusionIs), "no housekeeping has been there"
+
+
+@pytest.mark.parametrize("said", [GetSettlements, GetAdjustments])
+def test_whatever_is_said_of_a_day_that_is_over_is_in_the_tree(
+    rig: Rig, said: type[GetSettlements | GetAdjustments]
+) -> None:
+    """Before the answer goes out, not when housekeeping comes: the business may ask an auditor."""
+    shop = rig.shop()
+    settle(rig, shop)
+    talk, day = proved(rig, shop), rig.now // DAY
+    rig.now += DAY
+    when = day if said is GetSettlements else month_of_day(day)
+    talk.send(said(2, when, NO_HASH))
+    checkpoint = rig.store.rows.newest_checkpoint()
+    assert checkpoint is not None
+    assert checkpoint.day == day
 
 
 def test_it_only_grows(rig: Rig) -> None:
