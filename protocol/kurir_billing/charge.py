@@ -8,6 +8,7 @@ signature go to the ledger; mailbox and envelope id never do. Source: docs/proto
 from __future__ import annotations
 
 import functools
+import hashlib
 from typing import Annotated
 
 from msgspec import Meta, Struct, structs
@@ -61,16 +62,24 @@ class Line(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 
     def check_form(self) -> None:
         """:raises MalformedError: an unknown category or class, or a name that does not fit"""
-        try:
-            Category(self.category)
-            Class(self.klass)
-        except ValueError as error:
-            raise MalformedError("the line has an unknown category or class") from error
-        padded(self.market, MARKET_BYTES, "a market")
-        padded(self.tariff, TARIFF_BYTES, "a tariff")
+        _check_form(self)
 
 
-@functools.lru_cache(maxsize=4_096)  # a million charges have a few thousand different lines
+# A million charges have a few thousand different lines.
+
+
+@functools.lru_cache(maxsize=4_096)
+def _check_form(line: Line) -> None:
+    try:
+        Category(line.category)
+        Class(line.klass)
+    except ValueError as error:
+        raise MalformedError("the line has an unknown category or class") from error
+    padded(line.market, MARKET_BYTES, "a market")
+    padded(line.tariff, TARIFF_BYTES, "a tariff")
+
+
+@functools.lru_cache(maxsize=4_096)
 def _line_hash(line: Line, relay_id: RelayId, business_id: BusinessId) -> Hash:
     return digest(
         "line",
@@ -202,7 +211,7 @@ def lock_of(secret: bytes) -> Hash:
 def charge_message(
     line_hash: bytes, private_hash: bytes, lock: bytes, frank: bytes, lane_pk: bytes
 ) -> bytes:
-    """What the lane key signs. Its SHA-256 is the charge's hash (:func:`charge_hash`)."""
+    """What the lane key signs. Its SHA-256 is the charge's hash (:func:`charge_name`)."""
     return message_to_sign("charge", line_hash, private_hash, lock, frank, lane_pk)
 
 
@@ -224,17 +233,20 @@ def open_charge(data: bytes) -> Charge:
     return charge
 
 
+def charge_name(message: bytes) -> Hash:
+    """The charge's hash, from what its lane signs."""
+    return Hash(hashlib.sha256(message).digest())
+
+
 def check_charge_signature(charge: Charge, relay_id: RelayId, private_hash: Hash) -> Hash:
     """Check the lane's signature over a charge.
 
     :returns: the charge's hash
     :raises EvidenceError: not signed by the lane key that it names
     """
-    fields = charge.signed_fields(relay_id, private_hash)
-    name = charge_hash(*fields)
-    check_signed(
-        charge_message(*fields), name, charge.lane.lane_pk, charge.signature, charge.listed
-    )
+    message = charge_message(*charge.signed_fields(relay_id, private_hash))
+    name = charge_name(message)
+    check_signed(message, name, charge.lane.lane_pk, charge.signature, charge.listed)
     return name
 
 

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from kurir_billing.charge import Charge, Line, charge_hash, charge_message, lock_of
+from kurir_billing.charge import (
+    Charge,
+    Line,
+    charge_hash,
+    charge_message,
+    charge_name,
+    lock_of,
+)
 from kurir_billing.errors import EvidenceError
 from kurir_billing.lane import Lane
 from kurir_billing.listed import KnownLists, Listed, check_signed, listed_hash

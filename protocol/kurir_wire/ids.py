@@ -67,6 +67,7 @@ def u64(value: int) -> bytes:
     return value.to_bytes(8, "big")
 
 
+@functools.lru_cache(maxsize=64)
 def relay_id_of(root_public: bytes) -> RelayId:
     """The id of the relay whose root key this is."""
     return RelayId(digest("relay", root_public))

@@ -290,7 +290,7 @@ class Connection:
 
         weight = sum(len(entry.body) for entry in request.submissions)
         self._desk.run(
-            lambda rows, moment: relay.submit(rows, moment, entries, network),
+            lambda rows, moment: relay.submit(rows, moment, entries, network, hub.is_level),
             done,
             # A charge has two signatures: of its lane, and its own.
             weight + 2 * SIGNATURE_WEIGHT * len(charges),

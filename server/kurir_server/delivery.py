@@ -75,19 +75,25 @@ class Deliveries:
             self._unacked -= len(channel.unacked)
             self._size -= sum(channel.unacked.values())
 
+    def is_level(self, row: int) -> bool:
+        """Whether what arrives in a mailbox now can be handed over at once, in its order."""
+        channel = self._channels.get(row)
+        return (
+            channel is not None
+            and channel.newest_n <= channel.sent_n
+            and not channel.blocked
+            and row not in self._lagging
+            and self._has_room()
+        )
+
     def arrived(self, arrival: Arrival) -> None:
         """An envelope is on disk: hand it over at once if nothing waits before it, else later."""
         channel = self._channels.get(arrival.row)
         if channel is None:
             return
-        in_order = channel.newest_n <= channel.sent_n and not channel.blocked
+        is_level = self.is_level(arrival.row)
         channel.newest_n = max(channel.newest_n, arrival.n)
-        if (
-            arrival.delivery is not None
-            and in_order
-            and arrival.row not in self._lagging
-            and self._has_room()
-        ):
+        if arrival.delivery is not None and is_level:
             self._hand_over(channel, arrival.delivery)
             channel.sent_n = arrival.n
         else:

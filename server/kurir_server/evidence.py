@@ -12,7 +12,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from kurir_billing.charge import Charge, charge_hash, charge_message
+from kurir_billing.charge import Charge
 from kurir_billing.errors import EvidenceError
 from kurir_billing.grant import Grant, check_grant
 from kurir_billing.lane import Lane
@@ -63,20 +63,18 @@ class Evidence:
         self._grants: Verified[tuple[Hash, BusinessId, MailboxId]] = Verified(GRANT_CACHE)
         self._entries: Verified[tuple[Entry, Hash, BusinessId, MailboxId]] = Verified(GRANT_CACHE)
 
-    def name(self, charge: Charge, private_hash: Hash) -> Hash:
-        """The charge's hash."""
-        return charge_hash(*charge.signed_fields(self._keys.relay_id, private_hash))
-
-    def check_signed(self, charge: Charge, private_hash: Hash, now: int) -> None:
-        """:raises EvidenceError: its lane is not the business's or has ended, or signed neither the
-        charge nor a list that holds it"""
+    def check_signed(self, charge: Charge, message: bytes, name: Hash, now: int) -> None:
+        """
+        :param message: what the lane signs of the charge alone
+        :param name: the charge's hash
+        :raises EvidenceError: its lane is not the business's or has ended, or signed neither the
+            charge nor a list that holds it
+        """
         lane = charge.lane
         if lane not in self._lanes:
             lane.check_signature()
             self._lanes.add(lane)
         lane.check_time(now)
-        fields = charge.signed_fields(self._keys.relay_id, private_hash)
-        name, message = charge_hash(*fields), charge_message(*fields)
         if charge.listed is None:
             check_signed(message, name, lane.lane_pk, charge.signature, None)
             return

@@ -36,6 +36,12 @@ class Hub:
             former.deliveries.close(row)
         self._readers[row] = reader
 
+    def is_level(self, row: int) -> bool:
+        """Whether somebody reads a mailbox and has all that is known to wait. Asked from the
+        store's thread: what changes meanwhile makes a read from the store of it, no more."""
+        reader = self._readers.get(row)
+        return reader is not None and reader.deliveries.is_level(row)
+
     def arrived(self, arrivals: Iterable[Arrival]) -> None:
         """Envelopes are on disk."""
         for arrival in arrivals:

@@ -11,7 +11,15 @@ import hmac
 from dataclasses import dataclass
 from typing import Final
 
-from kurir_billing.charge import Charge, Line, lock_of, open_charge, packed
+from kurir_billing.charge import (
+    Charge,
+    Line,
+    charge_message,
+    charge_name,
+    lock_of,
+    open_charge,
+    packed,
+)
 from kurir_billing.errors import EvidenceError
 from kurir_billing.kinds import PassKind, RefusalCode
 from kurir_billing.leaf import Leaf, packed_leaf
@@ -85,7 +93,8 @@ class Meter:
             private_hash = charge.private_hash(
                 self._keys.relay_id, mailbox_id, envelope_id, submission.body, submission.life
             )
-            name = self._evidence.name(charge, private_hash)
+            message = charge_message(*charge.signed_fields(self._keys.relay_id, private_hash))
+            name = charge_name(message)
             gate = payer_gate(charge.business_id, charge.line.market, charge.opening)
         except MalformedError as error:
             return Result(codes.MALFORMED, str(error)[:MAX_TEXT_DETAIL])
@@ -99,7 +108,7 @@ class Meter:
             if rows.is_used(tag):
                 return Result(codes.CONFLICT, "this envelope id was used with another charge")
             try:
-                self._evidence.check_signed(charge, private_hash, moment.now)
+                self._evidence.check_signed(charge, message, name, moment.now)
                 self._evidence.check_beacon(charge, moment.now)
                 business = _approved(rows, charge.business_id)
                 due = self._due(rows, moment.now, mailbox, business, charge)

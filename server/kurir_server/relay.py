@@ -6,7 +6,7 @@ and facts; nothing is told to anyone before the commit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kurir_billing.charge import open_charge
@@ -58,8 +58,8 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An envelope that was accepted; ``delivery`` is missing for a metered one, which is handed
-    over only after its number is on disk."""
+    """An envelope that was accepted; ``delivery`` is missing for a metered one that was not handed
+    over in the transaction that took it."""
 
     row: int
     n: int
@@ -168,12 +168,14 @@ class Relay:
         moment: Moment,
         submissions: Sequence[Submission | Result],
         network: bytes,
+        is_read: Callable[[int], bool],
     ) -> Submitted:
         """Take envelopes, of one mailbox in the order in which they stand: after one that may come
         again no later one for its mailbox is taken.
 
         :param submissions: a result stands for one that was refused before it came here
         :param network: the name of the network that they come from
+        :param is_read: whether somebody reads the mailbox in a row and waits for what arrives
         """
         results: list[Result | None] = []
         arrivals: list[Arrival] = []
@@ -188,7 +190,7 @@ class Relay:
                 found[entry.mailbox_id] = rows.mailbox(MailboxId(entry.mailbox_id))
             mailbox = found[entry.mailbox_id]
             stop = stopped.get(entry.mailbox_id)
-            result, taken = self._take(rows, moment, mailbox, entry, stop, network)
+            result, taken = self._take(rows, moment, mailbox, entry, stop, network, is_read)
             results.append(result)
             if result is not None and result.code in COMES_AGAIN:
                 stopped.setdefault(entry.mailbox_id, _put_off(result))
@@ -207,6 +209,7 @@ class Relay:
         entry: Submission,
         stop: Result | None,
         network: bytes,
+        is_read: Callable[[int], bool],
     ) -> tuple[Result | None, Arrival | None]:
         """:param stop: the answer if it would be written now, but must not"""
         try:
@@ -216,7 +219,7 @@ class Relay:
         if entry.charge is not None:
             if entry.token is not None:
                 return Result(codes.MALFORMED, "an envelope has a token or a charge"), None
-            return self._take_metered(rows, moment, mailbox, entry, stop)
+            return self._take_metered(rows, moment, mailbox, entry, stop, is_read)
         if mailbox is None:
             return NO_MAILBOX, None
         shown = OPEN_GATE if entry.token is None else token_gate(entry.token)
@@ -250,17 +253,24 @@ class Relay:
         mailbox: Mailbox | None,
         entry: Submission,
         stop: Result | None,
+        is_read: Callable[[int], bool],
     ) -> tuple[Result | None, Arrival | None]:
         judged = self._meter.judge(rows, moment, mailbox, entry)
         if not isinstance(judged, Judged) or mailbox is None:
             return (judged if isinstance(judged, Result) else NO_MAILBOX), None
         if stop is not None or self._is_full(mailbox, entry):
             return stop or FULL, None
+        is_next = is_read(mailbox.row) and _is_next(rows, mailbox)
         n = self._write(rows, moment, mailbox, entry, judged.hash)
         if n is None:
             return Result(codes.CONFLICT, "this envelope id was used before"), None
         receipt = self._meter.record(rows, moment, mailbox, judged)
-        return receipt, Arrival(mailbox.row, n, None)
+        delivery = None
+        if is_next:
+            mailbox.handed_n = n
+            label = judged.charge.label()
+            delivery = Delivery(entry.mailbox_id, entry.envelope_id, entry.body, label)
+        return receipt, Arrival(mailbox.row, n, delivery)
 
     def _is_full(self, mailbox: Mailbox, entry: Submission) -> bool:
         return (
@@ -434,6 +444,13 @@ class Relay:
         if keep_until > mailbox.keep_until:
             rows.keep_mailbox(mailbox.row, keep_until)
             mailbox.keep_until = keep_until
+
+
+def _is_next(rows: Rows, mailbox: Mailbox) -> bool:
+    """Whether a metered envelope that comes now may be handed over at once: all that waits was, and
+    the debt leaves room. Were the reader gone meanwhile, it would wait as one handed over."""
+    handed = rows.count_handed(mailbox.row, mailbox.handed_n) if mailbox.depth else 0
+    return handed == mailbox.depth and mailbox.debt + handed < MAX_UNSETTLED
 
 
 def _put_off(first: Result) -> Result:

@@ -180,8 +180,7 @@ class Business:
         known.held = receipt.earned or known.held
         self.ledger.signed[event["id"]] = signed
         if self.draw.random() < 0.1:
-            (again,) = self.rig.relay.submit(rows, moment, [signed.submission], b"here").results
-            assert again == result
+            assert self.sent(rows, moment, signed) == result
 
     def submit(
         self,
@@ -194,9 +193,14 @@ class Business:
     ) -> tuple[Signed, Result]:
         beacon = self.rig.keys.beacon(moment.now // MINUTE)
         signed = self.shop.sign(known.box, known.opening, line, beacon, grant, **shown)
-        (result,) = self.rig.relay.submit(rows, moment, [signed.submission], b"here").results
+        return signed, self.sent(rows, moment, signed)
+
+    def sent(self, rows: Rows, moment: Moment, signed: Signed) -> Result:
+        (result,) = self.rig.relay.submit(
+            rows, moment, [signed.submission], b"here", lambda row: False
+        ).results
         assert result is not None
-        return signed, result
+        return result
 
     def evidence(self, known: Chat, now: int) -> tuple[Grant | None, Entry | None]:
         """The entry until it has opened, then the newest grant, open or not."""

@@ -23,7 +23,7 @@ from kurir_server.ledger import Ledger
 from kurir_server.meter import Meter
 from kurir_server.pace import Deed
 from kurir_server.registry import Registry
-from kurir_server.relay import Batch, Relay
+from kurir_server.relay import Batch, Relay, Submitted
 from kurir_server.rows import Moment, Rows
 from kurir_server.services import Services
 from kurir_server.store import Store
@@ -141,9 +141,14 @@ class Rig:
         return box, opening
 
     def submit(self, *submissions: Submission) -> list[Result | None]:
+        return self.submitted(*submissions).results
+
+    def submitted(self, *submissions: Submission, is_read: bool = False) -> Submitted:
         return self.run(
-            lambda rows: self.relay.submit(rows, self.moment, submissions, NETWORK)
-        ).results
+            lambda rows: self.relay.submit(
+                rows, self.moment, submissions, NETWORK, lambda row: is_read
+            )
+        )
 
     def charge(
         self,

@@ -11,8 +11,17 @@ from kurir_billing.head import InvoiceHead, open_head
 from kurir_billing.leaf import open_leaf
 from kurir_server.limits import MAX_UNSETTLED
 from kurir_wire import codes
-from kurir_wire.entries import Result
-from kurir_wire.frames import GetSettlements, InvoiceIs, SettlementsAre
+from kurir_wire.entries import Ack, Result
+from kurir_wire.frames import (
+    Acks,
+    Deliver,
+    GetSettlements,
+    InvoiceIs,
+    Open,
+    SettlementsAre,
+    Submit,
+    decode_push,
+)
 from kurir_wire.ids import DAY, HOUR, NO_HASH
 from tests.server.helpers import Box, Shop, Signed, receipt_of
 from tests.server.rig import START, Rig
@@ -87,6 +96,62 @@ def test_a_client_that_never_acknowledges_gets_eight(rig: Rig) -> None:
     rig.ack(box, ids(signed)[0], signed[0].secret)
     batch = rig.fetch(box)
     assert [d.envelope_id for d in batch.deliveries] == ids(signed[1:9])
+
+
+def test_whoever_is_there_gets_it_from_the_transaction_that_takes_it(rig: Rig) -> None:
+    """Its number as handed over is on disk with it, so the debt rule holds as for one that is
+    read later."""
+    shop = rig.shop()
+    box, opening = rig.customer(shop)
+    signed = [rig.charge(shop, box, opening, shop.line(is_open=False)) for _ in range(10)]
+    arrivals = rig.submitted(*(one.submission for one in signed), is_read=True).arrivals
+    assert [arrival.delivery is not None for arrival in arrivals] == [True] * 8 + [False] * 2
+    delivery = arrivals[0].delivery
+    assert delivery is not None
+    assert (delivery.body, delivery.label) == (signed[0].submission.body, signed[0].charge.label())
+    rig.restart()
+    batch = rig.fetch(box)
+    assert [d.envelope_id for d in batch.deliveries] == ids(signed[:8])
+    assert batch.blocked
+    # What was handed over and not settled is owed for at its end.
+    rig.now += 25 * HOUR
+    rig.tidy()
+    last = rig.charge(shop, box, opening, shop.line(is_open=False))
+    (arrival,) = rig.submitted(last.submission, is_read=True).arrivals
+    assert arrival.delivery is None
+    assert rig.fetch(box).blocked
+
+
+def test_nothing_overtakes_what_was_not_handed_over(rig: Rig) -> None:
+    shop = rig.shop()
+    box, opening = rig.customer(shop)
+    send(rig, shop, box, opening, 1)
+    later = rig.charge(shop, box, opening, shop.line(is_open=False))
+    (arrival,) = rig.submitted(later.submission, is_read=True).arrivals
+    assert arrival.delivery is None
+    assert len(rig.waiting(box)) == 2
+
+
+def test_a_reader_on_the_line_needs_no_read_from_the_store(rig: Rig) -> None:
+    shop = rig.shop()
+    box, opening = rig.customer(shop)
+    reader = rig.connection()
+    reader.send(Open(1, [box.opening(rig.nonce)]))
+    signed = [rig.charge(shop, box, opening, shop.line(is_open=False)) for _ in range(9)]
+    seen: list[bytes] = []
+    for one in signed[:8]:
+        rig.connection().send(Submit(1, [one.submission]))
+        output = reader.connection.take()
+        assert not output.jobs
+        (deliver,) = map(decode_push, output.frames)
+        assert isinstance(deliver, Deliver)
+        seen += [delivery.envelope_id for delivery in deliver.deliveries]
+        rig.tick += 6
+    assert seen == ids(signed[:8])
+    rig.connection().send(Submit(1, [signed[8].submission]))
+    assert reader.collect() == [], "eight are unsettled"
+    paid = Acks(2, [Ack(box.id, seen[0], signed[0].secret)])
+    assert [d for f in reader.send(paid) if isinstance(f, Deliver) for d in f.deliveries] != []
 
 
 def test_a_client_that_never_settles_gets_eight(rig: Rig) -> None:
