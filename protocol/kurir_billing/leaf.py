@@ -13,7 +13,6 @@ from kurir_billing.charge import (
     Line,
     charge_hash,
     charge_message,
-    charge_name,
     lock_of,
 )
 from kurir_billing.errors import EvidenceError
