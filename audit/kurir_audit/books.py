@@ -86,5 +86,5 @@ class Books:
 def bill(held: Month, month: int, relay_id: RelayId, cards: Mapping[Hash, RateCard]) -> Bill:
     """What a month comes to."""
     items = items_due(held.leaves, relay_id, month, cards, held.charged)
-    sums = sums_due(held.leaves, relay_id, month, cards, held.charged, held.adjusts)
+    sums = sums_due(items, cards, held.adjusts)
     return Bill(len(items), sums, groups_of(items))

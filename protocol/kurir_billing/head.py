@@ -16,7 +16,7 @@ from kurir_billing.dates import show_month
 from kurir_billing.leaf import Leaf
 from kurir_billing.party import Party
 from kurir_billing.ratecard import RateCard
-from kurir_billing.total import carried_over, sums_due
+from kurir_billing.total import carried_over, items_due, sums_due
 from kurir_wire.codec import pack, unpack
 from kurir_wire.gates import padded
 from kurir_wire.ids import BusinessId, Hash, RelayId, digest, u32, u64
@@ -131,7 +131,8 @@ def head_for(
     """
     leaves = list(leaves)
     carried = carried_over(leaves, relay_id, charged)
-    sums = sums_due(leaves, relay_id, month, cards, carried, adjusts)
+    items = items_due(leaves, relay_id, month, cards, carried)
+    sums = sums_due(items, cards, adjusts)
     return InvoiceHead(
         business_id,
         month,

@@ -6,15 +6,11 @@ line, and that the customer's device opened the message, without learning who th
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from msgspec import Struct
 
-from kurir_billing.charge import (
-    Charge,
-    Line,
-    charge_hash,
-    charge_message,
-    lock_of,
-)
+from kurir_billing.charge import Charge, Line, charge_message, charge_name, lock_of
 from kurir_billing.errors import EvidenceError
 from kurir_billing.lane import Lane
 from kurir_billing.listed import KnownLists, Listed, check_signed, listed_hash
@@ -23,8 +19,12 @@ from kurir_wire.ids import Hash, RelayId, digest, u32
 from kurir_wire.prekeys import U32, Bytes32, Bytes64
 
 
-class Leaf(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """One settled charge. ``settled_day`` is unix time // 86400."""
+class Leaf(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, dict=True):
+    """One settled charge. ``settled_day`` is unix time // 86400.
+
+    A leaf never changes and is asked for its hashes by whoever sorts, sums, or proves, so it keeps
+    them.
+    """
 
     line: Line
     settled_day: U32
@@ -53,18 +53,11 @@ class Leaf(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 
     def charge_hash(self, relay_id: RelayId) -> Hash:
         """The name of the charge that was settled."""
-        return charge_hash(*self._signed_fields(relay_id))
+        return self._kept("charge", relay_id, lambda: charge_name(self._message(relay_id)))
 
     def hash(self, relay_id: RelayId) -> Hash:
         """``H(leaf)``: the charge, its day, its secret and its signature."""
-        return digest(
-            "leaf",
-            self.charge_hash(relay_id),
-            u32(self.settled_day),
-            self.secret,
-            listed_hash(self.listed),
-            self.signature,
-        )
+        return self._kept("leaf", relay_id, lambda: self._hash(relay_id))
 
     def check_signature(self, relay_id: RelayId) -> None:
         """:raises EvidenceError: the business never signed this line"""
@@ -77,11 +70,10 @@ class Leaf(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
         :param known: lists checked before; a good one is added
         :raises EvidenceError: the lane never signed this line
         """
-        fields = self._signed_fields(relay_id)
         try:
             check_signed(
-                charge_message(*fields),
-                charge_hash(*fields),
+                self._message(relay_id),
+                self.charge_hash(relay_id),
                 self.lane.lane_pk,
                 self.signature,
                 self.listed,
@@ -95,9 +87,28 @@ class Leaf(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
         if lock_of(self.secret) != self.lock:
             raise EvidenceError("settled without the secret that only the opened message holds")
 
-    def _signed_fields(self, relay_id: RelayId) -> tuple[bytes, ...]:
+    def _kept(self, what: str, relay_id: RelayId, make: Callable[[], Hash]) -> Hash:
+        known: tuple[RelayId, Hash] | None = self.__dict__.get(what)
+        if known is None or known[0] != relay_id:
+            known = self.__dict__[what] = relay_id, make()
+        return known[1]
+
+    def _hash(self, relay_id: RelayId) -> Hash:
+        return digest(
+            "leaf",
+            self.charge_hash(relay_id),
+            u32(self.settled_day),
+            self.secret,
+            listed_hash(self.listed),
+            self.signature,
+        )
+
+    def _message(self, relay_id: RelayId) -> bytes:
+        """What the lane signed of the charge alone."""
         line_hash = self.line.hash(relay_id, self.lane.business_id)
-        return line_hash, self.private_hash, self.lock, self.frank, self.lane.lane_pk
+        return charge_message(
+            line_hash, self.private_hash, self.lock, self.frank, self.lane.lane_pk
+        )
 
 
 def open_leaf(data: bytes) -> Leaf:

@@ -100,18 +100,12 @@ def items_due(
 
 
 def sums_due(
-    leaves: Collection[Leaf],
-    relay_id: RelayId,
-    month: int,
-    cards: Mapping[Hash, RateCard],
-    charged: Collection[Hash] = (),
-    adjusts: Iterable[Adjust] = (),
+    items: Collection[Item], cards: Mapping[Hash, RateCard], adjusts: Iterable[Adjust] = ()
 ) -> Sums:
-    """What stands at the foot of an invoice over these leaves and adjustments."""
-    items = items_due(leaves, relay_id, month, cards, charged)
+    """What stands at the foot of an invoice over these items and adjustments."""
     return Sums(
         sum(item.micro_usd for item in items),
-        fee_due(leaves, cards),
+        fee_due((item.leaf for item in items), cards),
         sum(adjust.delta_micro_usd for adjust in adjusts),
     )
 

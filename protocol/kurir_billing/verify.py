@@ -205,7 +205,8 @@ def _head_due(invoice: Invoice, cards: Mapping[Hash, RateCard], records: Records
     relay_id, leaves, month = records.relay_id, invoice.leaves, invoice.head.month
     carried = _carried(invoice, records)
     adjusts = [adjustment.adjust for adjustment in invoice.adjustments]
-    sums = sums_due(leaves, relay_id, month, cards, carried, adjusts)
+    items = items_due(leaves, relay_id, month, cards, carried)
+    sums = sums_due(items, cards, adjusts)
     return structs.replace(
         invoice.head,
         count=len(leaves),

@@ -168,6 +168,10 @@ def _left_size(size: int) -> int:
 
 def _root_of(begin: int, end: int, node: Node) -> Hash:
     """The root over some leaves, which begin where a node of this size can."""
+    size = end - begin
+    if size & (size - 1) == 0:
+        level = size.bit_length() - 1
+        return node(level, begin >> level) if size else EMPTY_ROOT
     complete: list[Hash] = []
     while begin < end:
         level = (end - begin).bit_length() - 1

@@ -18,7 +18,7 @@ from kurir_billing.ledger import entry_hash
 from kurir_server.keys import RelayKeys
 from kurir_server.ledger_rows import StoredCheckpoint
 from kurir_server.rows import Moment, Rows
-from kurir_server.tiles import Tiles
+from kurir_server.tiles import FullTiles, Tiles
 from kurir_wire import codes
 from kurir_wire.entries import Place, Result
 from kurir_wire.frames import CheckpointIs, ConsistencyIs, GetConsistency, GetInclusion, InclusionIs
@@ -31,6 +31,7 @@ class Ledger:
 
     def __init__(self, keys: RelayKeys) -> None:
         self._keys = keys
+        self._full = FullTiles()
 
     def close_day(self, rows: Rows, moment: Moment) -> bool:
         """Take the oldest day that is over and still waits into the tree.
@@ -42,7 +43,7 @@ class Ledger:
             return False
         size = _size(rows)
         added = rows.pending(day)
-        tiles = Tiles(rows)
+        tiles = Tiles(rows, self._full)
         tiles.extend(size, added)
         size += len(added)
         note = self._keys.checkpoint(size, root(size, tiles.node))
@@ -66,7 +67,7 @@ class Ledger:
         if request.size > _size(rows):
             return Result(codes.NOT_FOUND, "the ledger has not come to this size")
         spans = [span for span in rows.spans(request.day) if span[0] < request.size]
-        tiles = Tiles(rows)
+        tiles = Tiles(rows, self._full)
         places: list[Place] = []
         for charge in request.charges:
             entry = self._entry(rows, business_id, request.day, Hash(charge))
@@ -91,7 +92,7 @@ class Ledger:
         """That the ledger only grew between two sizes."""
         if not 0 < request.old <= request.new <= _size(rows):
             return Result(codes.NOT_FOUND, "the ledger never had these sizes")
-        proof = consistency_proof(request.old, request.new, Tiles(rows).node)
+        proof = consistency_proof(request.old, request.new, Tiles(rows, self._full).node)
         return ConsistencyIs(request.n, list(proof))
 
     def close_days(self, rows: Rows, moment: Moment) -> None:

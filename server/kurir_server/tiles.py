@@ -7,6 +7,7 @@ rehashes little, a day adds few rows, and a million leaves take 32 MiB and not t
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Final
 
 from kurir_server.rows import Rows
@@ -19,24 +20,71 @@ HEIGHT: Final = 8
 WIDTH: Final = 1 << HEIGHT
 
 
-class Tiles:
-    """The tree in the store, for the length of one transaction."""
+MAX_KEPT: Final = 1_024
+"""Full tiles whose layers are kept in memory, 16 KiB each: those of the days that businesses ask
+about."""
 
-    def __init__(self, rows: Rows) -> None:
+
+class FullTiles:
+    """Layers of full tiles, which never change. Bounded; the one unused for longest goes."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[int, int], list[bytes]] = OrderedDict()
+
+    def get(self, tile: tuple[int, int]) -> list[bytes] | None:
+        """What is kept of a tile."""
+        layers = self._kept.get(tile)
+        if layers is not None:
+            self._kept.move_to_end(tile)
+        return layers
+
+    def put(self, tile: tuple[int, int], layers: list[bytes]) -> None:
+        """Keep the layers of a full tile."""
+        self._kept[tile] = layers
+        if len(self._kept) > MAX_KEPT:
+            self._kept.popitem(last=False)
+
+    def clear(self) -> None:
+        """A transaction that may have written some of them came to nothing."""
+        self._kept.clear()
+
+
+class Tiles:
+    """The tree in the store, for the length of one transaction.
+
+    :param full: what is kept of it from one transaction to the next
+    """
+
+    def __init__(self, rows: Rows, full: FullTiles | None = None) -> None:
         self._rows = rows
-        self._read: dict[tuple[int, int], list[list[Hash]]] = {}
-        """Tiles read so far: their hashes, and as many of the layers above as were asked for."""
+        self._full = full or FullTiles()
+        self._read: dict[tuple[int, int], list[bytes]] = {}
+        """Tiles read so far that are not full: their hashes, and as many of the layers above as
+        were asked for."""
 
     def node(self, level: int, index: int) -> Hash:
-        """The hash of a complete node: what :mod:`kurir_wire.merkle` makes proofs from."""
+        """The hash of a complete node: what :mod:`kurir_wire.merkle` makes proofs from.
+
+        :raises IndexError: it is not there
+        """
         row, inner = divmod(level, HEIGHT)
         n, place = divmod(index, WIDTH >> inner)
-        layers = self._read.get((row, n))
-        if layers is None:
-            layers = self._read[row, n] = [hashes_of(self._rows.tile(row, n) or b"")]
+        layers = self._read.get((row, n)) or self._full.get((row, n)) or self._tile(row, n)
         while len(layers) <= inner:
             layers.append(_above(layers[-1]))
-        return layers[inner][place]
+        found = layers[inner][place * HASH_BYTES : (place + 1) * HASH_BYTES]
+        if len(found) != HASH_BYTES:
+            raise IndexError("the tree has no such node")
+        return Hash(found)
+
+    def _tile(self, row: int, n: int) -> list[bytes]:
+        layers = [self._rows.tile(row, n) or b""]
+        if len(layers[0]) == WIDTH * HASH_BYTES:
+            self._full.put((row, n), layers)
+            self._rows.if_undone(self._full.clear)
+        else:
+            self._read[row, n] = layers
+        return layers
 
     def extend(self, size: int, added: list[Hash]) -> None:
         """Add leaves to the tree of ``size`` leaves."""
@@ -62,14 +110,18 @@ def hashes_of(tile: bytes) -> list[Hash]:
     return [Hash(tile[at : at + HASH_BYTES]) for at in range(0, len(tile), HASH_BYTES)]
 
 
-def _above(layer: list[Hash]) -> list[Hash]:
+def _above(layer: bytes) -> bytes:
     """The complete nodes one level higher."""
-    return [node_hash(layer[at], layer[at + 1]) for at in range(0, len(layer) - 1, 2)]
+    pair = 2 * HASH_BYTES
+    return b"".join(
+        node_hash(layer[at : at + HASH_BYTES], layer[at + HASH_BYTES : at + pair])
+        for at in range(0, len(layer) - pair + 1, pair)
+    )
 
 
 def top_of(tile: bytes) -> Hash:
     """The node that a full tile is under."""
-    layer = hashes_of(tile)
-    while len(layer) > 1:
+    layer = tile
+    while len(layer) > HASH_BYTES:
         layer = _above(layer)
-    return layer[0]
+    return Hash(layer)
