@@ -31,6 +31,10 @@ _BUSINESS: Final = (
 _PREKEY: Final = "until handed out once, or the business replaces it"
 _CHARGE: Final = "32 days at most after acceptance"
 _OPEN_CHARGE: Final = "until settled, or its envelope is gone; 32 days at most"
+_SECOND: Final = (
+    "1 to 2 hours (until the end of the hour after that of acceptance), and at most a round of "
+    "housekeeping"
+)
 _PUBLIC: Final = "nothing: it is public"
 _TERMS: Final = "nothing: the operator decided it"
 _NONE: Final = "nothing by itself"
@@ -331,22 +335,30 @@ CHARGES: Final = Group(
 
 ACCEPTED_SECONDS: Final = Group(
     "accepted_seconds",
-    "the exact second of acceptance, for receipts repeated soon after",
+    "the second of acceptance, sealed, for receipts repeated soon after",
     (
         Field(
             "charge",
             B,
             "Says of which charge.",
-            "50 to 51 minutes",
+            _SECOND,
             "which charge and which leaf the second is of" + _SEE,
         ),
         Field(
-            "second",
+            "until_hour",
+            O,
+            "Says when the row goes.",
+            _SECOND,
+            "the hour of acceptance, as `charges.accepted_hour`",
+            unit=HOUR,
+        ),
+        Field(
+            "sealed",
             B,
             "A window ends to the second, and a retry must get the same receipt.",
-            "50 to 51 minutes",
-            "the second in which a business wrote; the only time this fine" + _SEE,
-            unit=1,
+            _SECOND,
+            "nothing without the relay's PRF key; with it the second in which a business wrote"
+            + _SEE,
         ),
     ),
 )

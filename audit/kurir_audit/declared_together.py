@@ -13,7 +13,6 @@ TOGETHER: Final = (
             "envelopes.n",
             "envelopes.charge",
             "charges.hash",
-            "accepted_seconds.second",
             "mailboxes.next_n",
             "mailboxes.depth",
             "leaves.charge",
@@ -28,11 +27,20 @@ TOGETHER: Final = (
         "the copy",
     ),
     Together(
-        ("envelopes.n", "envelopes.charge", "accepted_seconds.second"),
-        "`n` orders what waits in a business's address, `second` its answers. Where it answers in "
-        "the order of the messages, as a bot does, equal places tie a message to the mailbox of "
-        "its answer, while both wait.",
-        "50 to 51 minutes after the answer",
+        ("envelopes.n", "envelopes.charge", "accepted_seconds.sealed"),
+        "Whoever also has the relay's PRF key opens the second of each answer. `n` orders what "
+        "waits in a business's address, the seconds its answers. Where it answers in the order of "
+        "the messages, as a bot does, equal places tie a message to the mailbox of its answer, "
+        "while both wait.",
+        "1 to 2 hours after the answer",
+    ),
+    Together(
+        ("envelopes.expires_hour", "envelopes.charge", "charges.accepted_hour"),
+        "With usual lives `expires_hour` tells in which hour a customer's message came to a "
+        "business's address, and `accepted_hour` the hour of an answer that waits. A message can "
+        "only be answered after it came, and a bot answers within the hour; where an hour has one "
+        "message and one answer of a business, they are likely to belong together.",
+        "while both wait",
     ),
     Together(
         ("mailboxes.handed_n", "mailboxes.debt"),
@@ -61,14 +69,14 @@ TOGETHER: Final = (
             "charges.hash",
             "charges.accepted_hour",
             "accepted_seconds.charge",
-            "accepted_seconds.second",
+            "accepted_seconds.sealed",
             "leaves.charge",
             "leaves.leaf",
         ),
         "`charges.hash` is the same value as `leaves.charge`, and as `accepted_seconds.charge`. So "
         "each line of an invoice has its hour of acceptance, next to its market, category, class "
-        "and price; for the first minutes its second.",
-        "32 days at most after acceptance; the second 50 to 51 minutes",
+        "and price. Whoever also has the relay's PRF key has for the first hours its second.",
+        "32 days at most after acceptance; the second 1 to 2 hours",
     ),
     Together(
         (

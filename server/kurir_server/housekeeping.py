@@ -10,7 +10,6 @@ from kurir_billing.report import WAIT_DAYS
 from kurir_billing.windows import WINDOW
 from kurir_server.ledger import Ledger
 from kurir_server.limits import (
-    ACCEPTED_SECOND_KEPT,
     MAX_UNSETTLED,
     TIDY_ROWS,
     UNREAD_DAYS,
@@ -145,13 +144,11 @@ def _businesses(rows: Rows, moment: Moment) -> list[int]:
 def _end(table: Swept, now: int) -> int:
     """Rows that end at or before this go."""
     match table:
-        case Swept.CARDS | Swept.MARKS | Swept.STARTS:
+        case Swept.CARDS | Swept.SECONDS | Swept.MARKS | Swept.STARTS:
             return now // HOUR
         case Swept.TICKETS:
             # Who came at the last moment can be answered under it for another day.
             return now - WINDOW
-        case Swept.SECONDS:
-            return now - ACCEPTED_SECOND_KEPT
         case Swept.REPORTS:
             return now // DAY - WAIT_DAYS
         case Swept.CHARGES | Swept.USED | Swept.LANES:

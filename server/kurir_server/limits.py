@@ -156,9 +156,9 @@ SETTLE_DAYS: Final = 30
 """A charge settles within so many days of acceptance or never."""
 BEACON_AGE: Final = 86_400
 """Seconds: the oldest beacon that makes a charge fresh. A retry is recognised before this check."""
-ACCEPTED_SECOND_KEPT: Final = 3_000
-"""Seconds for which the second of acceptance is kept, to repeat a receipt exactly; housekeeping
-runs every minute, so it is gone well within the hour."""
+ACCEPTED_SECOND_HOURS: Final = 2
+"""From the start of the hour of acceptance on, the sealed second is kept for so many, to repeat a
+receipt exactly: at least one, at most two."""
 GRANT_CACHE: Final = 10_000
 """Checked grants remembered, so that each signature is verified once (84 µs); as many entries."""
 LANE_CACHE: Final = 1_000

@@ -11,6 +11,8 @@ import hmac
 from dataclasses import dataclass
 from typing import Final
 
+from nacl.exceptions import CryptoError
+
 from kurir_billing.charge import (
     Charge,
     Line,
@@ -27,6 +29,7 @@ from kurir_billing.ledger import entry_hash
 from kurir_server.evidence import Evidence
 from kurir_server.keys import RelayKeys
 from kurir_server.limits import (
+    ACCEPTED_SECOND_HOURS,
     BUSINESS_RATE,
     MAX_BUCKETS,
     PAIR_RATE,
@@ -131,8 +134,11 @@ class Meter:
         charge, business = judged.charge, judged.business
         data = packed(charge.without_evidence())
         until = moment.now // DAY + SETTLE_DAYS + 2
-        rows.add_charge(judged.hash, moment.now // HOUR, judged.private_hash, data, until)
-        rows.add_accepted_second(judged.hash, moment.now)
+        hour = moment.now // HOUR
+        rows.add_charge(judged.hash, hour, judged.private_hash, data, until)
+        # From the hour alone, so that the end tells no finer time.
+        sealed = self._keys.seal_second(judged.hash, moment.now)
+        rows.add_accepted_second(judged.hash, hour + ACCEPTED_SECOND_HOURS, sealed)
         rows.use(judged.tag, until)
         lane_day = min(charge.lane.not_after // DAY + 1, MAX_LANE_DAY)
         rows.set_lane_seq(charge.lane.lane_pk, charge.lane_seq, lane_day)
@@ -193,9 +199,19 @@ class Meter:
         earned = self._marks.find(rows, line.tariff, mailbox_id)
         if earned is None or earned.opener != charge or moment.now >= earned.until:
             earned = None
-        second = earned.opened_at if earned else rows.accepted_second(charge)
+        second = earned.opened_at if earned else self._accepted_second(rows, charge)
         at = second if second is not None else stored.accepted_hour * HOUR
         return Result(codes.OK, data=self._keys.receipt(charge, at, earned))
+
+    def _accepted_second(self, rows: Rows, charge: Hash) -> int | None:
+        """``None`` once it is erased, or where the disk has changed it (the doctor tells of it)."""
+        sealed = rows.accepted_second(charge)
+        if sealed is None:
+            return None
+        try:
+            return self._keys.open_second(charge, sealed)
+        except CryptoError:
+            return None
 
     def _due(
         self, rows: Rows, now: int, mailbox: Mailbox, business: Business, charge: Charge

@@ -1,8 +1,7 @@
 """Whether the tables tie a customer's message to the mailbox of the answer, by key or by order.
 
-Claimed: no key and no order of keys does. Not claimed: ``accepted_seconds.second`` against the
-order within the address, while a second is kept, nor the order of pages and commits in the files;
-docs/threat-model.md names them.
+Claimed: no key and no order of keys or of stored times does. Not claimed: the order of pages and
+commits in the files; docs/threat-model.md names it.
 """
 
 from __future__ import annotations
@@ -14,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from kurir_wire.ids import HOUR
+from kurir_server.keys import RelayKeys
+from kurir_wire.ids import HOUR, Hash
 from tests.server.rig import Rig, rig_in
 
 CUSTOMERS = 60
@@ -50,7 +50,7 @@ def pairs_of(rig: Rig) -> list[Pair]:
     come = "SELECT n, id, body, sum, expires_hour FROM envelopes WHERE id = ?"
     answer = """SELECT m.row, m.id AS mailbox, m.read_pk, m.gate, m.keep_until, e.n AS answer_n,
         e.id AS answer, e.body, e.sum, e.expires_hour AS answer_hour, c.hash, c.private_hash,
-        s.second FROM envelopes e JOIN mailboxes m ON m.row = e.mailbox
+        s.until_hour, s.sealed FROM envelopes e JOIN mailboxes m ON m.row = e.mailbox
         JOIN charges c ON c.hash = e.charge JOIN accepted_seconds s ON s.charge = c.hash
         WHERE e.id = ?"""
     return [(row(come, first), row(answer, second)) for first, second in names]
@@ -85,7 +85,8 @@ def test_no_key_and_no_order_of_keys_ties_a_message_to_its_answer(pairs: list[Pa
         here = {value for value in come.values() if isinstance(value, bytes)}
         there = {value for value in answer.values() if isinstance(value, bytes)}
         assert not here & there
-    columns = ("row", "mailbox", "read_pk", "gate", "keep_until", "answer_n", "answer", "hash")
+    columns = ["row", "mailbox", "read_pk", "gate", "keep_until", "answer_n", "answer", "hash"]
+    columns += ["until_hour", "sealed"]
     for left in ("n", "id", "expires_hour"):
         for right in columns:
             assert abs(deviation(pairs, left, right)) < BEATS_CHANCE, (left, right)
@@ -97,8 +98,11 @@ def test_a_counter_of_arrivals_would_be_found(pairs: list[Pair]) -> None:
     assert deviation(pairs, "n", "row") > BEATS_CHANCE
 
 
-def test_the_second_of_acceptance_does_tie_them_where_answers_come_at_once(
-    pairs: list[Pair],
-) -> None:
-    """Not a promise but a measurement, so that the threat model stays true."""
-    assert ranked(pairs, 0, "n") == ranked(pairs, 1, "second")
+def test_a_second_in_clear_would_be_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def in_clear(keys: RelayKeys, charge: Hash, second: int) -> bytes:
+        return second.to_bytes(8, "big")
+
+    monkeypatch.setattr(RelayKeys, "seal_second", in_clear)
+    with rig_in(tmp_path) as rig:
+        rig.now += HOUR - rig.now % HOUR
+        assert deviation(pairs_of(rig), "n", "sealed") > BEATS_CHANCE

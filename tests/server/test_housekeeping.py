@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from nacl.exceptions import CryptoError
 
 from kurir_server import admin, housekeeping
 from kurir_server.errors import ConfigError
 from kurir_server.housekeeping import Step, tidy
 from kurir_server.limits import (
-    ACCEPTED_SECOND_KEPT,
+    ACCEPTED_SECOND_HOURS,
     MAX_UNSETTLED,
     SETTLE_DAYS,
 )
@@ -32,18 +33,51 @@ def accept(rig: Rig) -> tuple[Shop, Box, Signed]:
     return shop, box, signed
 
 
-def test_the_second_of_acceptance_is_erased_within_the_hour(rig: Rig) -> None:
-    rig.now = START + 17
+@pytest.mark.parametrize("into", [0, 17, HOUR - 1])
+def test_the_second_of_acceptance_is_erased_after_one_to_two_hours(rig: Rig, into: int) -> None:
+    rig.now = START + into
     _, _, signed = accept(rig)
-    rig.now += ACCEPTED_SECOND_KEPT - 1
+    rig.now = START + ACCEPTED_SECOND_HOURS * HOUR - 1
     rig.tidy()
     assert rig.count("accepted_seconds") == 1
-    assert receipt_of(rig.submit(signed.submission)[0]).accepted_at == START + 17
+    assert receipt_of(rig.submit(signed.submission)[0]).accepted_at == START + into
     rig.now += 1
     rig.tidy()
     assert rig.count("accepted_seconds") == 0
     assert receipt_of(rig.submit(signed.submission)[0]).accepted_at == START // HOUR * HOUR
     assert rig.count("charges") == 1
+
+
+def test_a_kept_second_says_nothing_finer_than_the_hour(rig: Rig) -> None:
+    charges = []
+    for into in (0, 17, 17, HOUR - 1):
+        rig.now = START + into
+        charges.append((accept(rig)[2].hash, rig.now))
+    stored = {
+        charge: (until_hour, sealed)
+        for charge, until_hour, sealed in rig.store.connection.execute(
+            "SELECT charge, until_hour, sealed FROM accepted_seconds"
+        )
+    }
+    assert {end for end, _ in stored.values()} == {START // HOUR + ACCEPTED_SECOND_HOURS}
+    assert len({len(sealed) for _, sealed in stored.values()}) == 1
+    for charge, second in charges:
+        _, sealed = stored[charge]
+        assert second.to_bytes(8, "big")[-4:] not in sealed
+        assert sealed != rig.keys.seal_second(charge, second), "no two alike"
+        assert rig.keys.open_second(charge, sealed) == second
+    # Under another charge it does not open, so that seconds cannot be exchanged.
+    (one, _), (other, _) = charges[1:3]
+    with pytest.raises(CryptoError):
+        rig.keys.open_second(one, stored[other][1])
+
+
+def test_a_second_that_the_disk_has_changed_counts_as_erased(rig: Rig) -> None:
+    rig.now = START + 17
+    _, _, signed = accept(rig)
+    for sealed in (bytes(48), b""):
+        rig.store.connection.execute("UPDATE accepted_seconds SET sealed = ?", (sealed,))
+        assert receipt_of(rig.submit(signed.submission)[0]).accepted_at == START
 
 
 def test_charges_and_marks_stay_for_as_long_as_they_can_settle(rig: Rig) -> None:

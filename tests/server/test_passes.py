@@ -140,7 +140,7 @@ def test_a_retry_of_the_opener_gets_the_pass_while_it_holds(ani: Customer) -> No
     signed = ani.sign(ani.line(Class.OUT_OF_WINDOW, MARKETING))
     first = ani.submit(signed)
     covered, _ = ani.sent()
-    rig.now += HOUR
+    rig.now += 2 * HOUR
     rig.tidy()
     assert rig.count("accepted_seconds") == 0
     rig.restart()

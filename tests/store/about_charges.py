@@ -39,9 +39,10 @@ class AboutCharges:
     @covers("accepted_second", "add_accepted_second")
     def test_the_second_of_acceptance(self, stage: Stage) -> None:
         assert stage.run(lambda rows: rows.accepted_second(hash_of(1))) is None
-        stage.run(lambda rows: rows.add_accepted_second(hash_of(1), 1_800_000_017))
-        assert stage.run(lambda rows: rows.accepted_second(hash_of(1))) == 1_800_000_017
-        stage.refused(lambda rows: rows.add_accepted_second(hash_of(1), 5))
+        for number, sealed in enumerate(BYTES):
+            stage.run(lambda rows, n=number, s=sealed: rows.add_accepted_second(hash_of(n), 9, s))  # type: ignore[misc]
+            assert stage.run(lambda rows, n=number: rows.accepted_second(hash_of(n))) == sealed  # type: ignore[misc]
+        stage.refused(lambda rows: rows.add_accepted_second(hash_of(1), 5, b"other"))
 
     @covers("is_used", "use")
     def test_used_tags(self, stage: Stage) -> None:
@@ -209,7 +210,7 @@ THINGS: dict[Swept, tuple[Adds, Asks]] = {
         lambda rows, n: rows.lane_seq(hash_of(n)) is not None,
     ),
     Swept.SECONDS: (
-        lambda rows, n, end: rows.add_accepted_second(hash_of(n), end),
+        lambda rows, n, end: rows.add_accepted_second(hash_of(n), end, b"sealed"),
         lambda rows, n: rows.accepted_second(hash_of(n)) is not None,
     ),
     Swept.MARKS: (

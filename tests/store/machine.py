@@ -129,7 +129,7 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
     step(lambda rows, b: rows.drop_prekeys(shop(b)), FEW),
     step(lambda rows, c, d, b: rows.add_charge(hash_of(c), 7, hash_of(9), b, d), FEW, ENDS, BODIES),
     step(lambda rows, c: rows.close_charge(hash_of(c)), FEW),
-    step(lambda rows, c, s: rows.add_accepted_second(hash_of(c), s), FEW, ENDS),
+    step(lambda rows, c, h, s: rows.add_accepted_second(hash_of(c), h, s), FEW, ENDS, BODIES),
     step(lambda rows, t, d: rows.use(hash_of(t), d), FEW, ENDS),
     step(lambda rows, p, n, d: rows.set_lane_seq(hash_of(p), n, d), FEW, FEW, ENDS),
     step(lambda rows, t, h, x: rows.put_mark(hash_of(t), h, x), FEW, ENDS, BODIES),

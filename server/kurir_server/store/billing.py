@@ -15,7 +15,7 @@ _SWEPT: Final = {
     Swept.CHARGES: ("charges", "hash", "until_day"),
     Swept.USED: ("used_envelopes", "tag", "until_day"),
     Swept.LANES: ("lanes", "lane_pk", "until_day"),
-    Swept.SECONDS: ("accepted_seconds", "charge", "second"),
+    Swept.SECONDS: ("accepted_seconds", "charge", "until_hour"),
     Swept.MARKS: ("marks", "tag", "until_hour"),
     Swept.STARTS: ("starts", "tag", "until_hour"),
     Swept.TICKETS: ("tickets", "entry_id", "not_after"),
@@ -70,14 +70,16 @@ class BillingRows:
             (charge,),
         )
 
-    def accepted_second(self, charge: Hash) -> int | None:
+    def accepted_second(self, charge: Hash) -> bytes | None:
         found = self._db.execute(
-            "SELECT second FROM accepted_seconds WHERE charge = ?", (charge,)
+            "SELECT sealed FROM accepted_seconds WHERE charge = ?", (charge,)
         ).fetchone()
-        return int(found[0]) if found else None
+        return found[0] if found else None
 
-    def add_accepted_second(self, charge: Hash, second: int) -> None:
-        self._db.execute("INSERT INTO accepted_seconds VALUES (?, ?)", (charge, second))
+    def add_accepted_second(self, charge: Hash, until_hour: int, sealed: bytes) -> None:
+        self._db.execute(
+            "INSERT INTO accepted_seconds VALUES (?, ?, ?)", (charge, until_hour, sealed)
+        )
 
     def is_used(self, tag: bytes) -> bool:
         found = self._db.execute("SELECT 1 FROM used_envelopes WHERE tag = ?", (tag,)).fetchone()

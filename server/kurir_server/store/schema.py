@@ -1,15 +1,15 @@
 """The tables of the relay, as plain SQL.
 
 No table has a row order that ties unrelated mailboxes: keys are random or hashes, and ``n`` counts
-within one mailbox. Ends are whole hours or days. The one finer time, ``accepted_seconds.second``,
-is erased within the hour. docs/metadata.md lists every column with purpose and retention.
+within one mailbox. Ends are whole hours or days, and finer times of answers are sealed.
+docs/metadata.md lists every column with purpose and retention.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 LEDGER: Final = """
 CREATE TABLE pending (
@@ -105,6 +105,15 @@ CREATE TABLE invoices (
 """
 """What version 3 added for invoices: who stands on them, and what was issued."""
 
+SEALED_SECONDS: Final = """
+CREATE TABLE accepted_seconds (
+    charge BLOB PRIMARY KEY,
+    until_hour INTEGER NOT NULL,
+    sealed BLOB NOT NULL
+) WITHOUT ROWID, STRICT;
+"""
+"""What version 4 put in the place of seconds in clear, which ordered the answers."""
+
 SCHEMA: Final = (
     """
 CREATE TABLE meta (
@@ -170,11 +179,6 @@ CREATE TABLE charges (
     body BLOB
 ) WITHOUT ROWID, STRICT;
 
-CREATE TABLE accepted_seconds (
-    charge BLOB PRIMARY KEY,
-    second INTEGER NOT NULL
-) WITHOUT ROWID, STRICT;
-
 CREATE TABLE used_envelopes (
     tag BLOB PRIMARY KEY,
     until_day INTEGER NOT NULL
@@ -206,4 +210,5 @@ CREATE TABLE rate_cards (
     + REPORTS
     + ENVELOPE_SUMS
     + INVOICES
+    + SEALED_SECONDS
 )

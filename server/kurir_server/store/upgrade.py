@@ -16,6 +16,7 @@ from kurir_server.store.schema import (
     LEDGER,
     REPORTS,
     SCHEMA_VERSION,
+    SEALED_SECONDS,
 )
 from kurir_server.store.sums import sum_of
 from kurir_wire.codec import pack
@@ -107,7 +108,14 @@ def _to_three(connection: sqlite3.Connection) -> None:
     _add_invoices(connection)
 
 
-_STEPS: Final = (_add_ledger, _to_three)
+def _seal_seconds(connection: sqlite3.Connection) -> None:
+    """The seconds of charges that were accepted before are dropped, as the keys that seal are not
+    here. A retry of such a charge gets a receipt that names the start of the hour, as any does
+    after two hours."""
+    _add(connection, "DROP TABLE accepted_seconds;" + SEALED_SECONDS)
+
+
+_STEPS: Final = (_add_ledger, _to_three, _seal_seconds)
 """From each version to the next, from 1 on."""
 
 
