@@ -83,6 +83,11 @@ LOG: Final = (
         (_field("seconds", "Beacons wait for so long; the operator repairs the clock."),),
     ),
     Group(
+        "clock-ahead",
+        "the machine's clock leapt ahead, or the relay was down; for a day nothing ends by it",
+        (_field("seconds", "By how much; the operator repairs the clock, if it is the clock."),),
+    ),
+    Group(
         "disk-failed",
         "a commit failed; nothing is accepted",
         (_field("error", "Full disks and broken ones are repaired differently."),),

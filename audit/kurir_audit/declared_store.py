@@ -63,6 +63,13 @@ META_KEYS: Final = Group(
             "when the relay last ran, to the minute",
         ),
         Field(
+            "sure_minute",
+            O,
+            "Nothing ends early by a clock that leapt ahead, also after a restart.",
+            "one value, overwritten",
+            "whether the relay's clock has leapt within the last day",
+        ),
+        Field(
             "backup_minute",
             O,
             "Only in a backup: no relay serves one before it was put in place with care.",

@@ -96,6 +96,8 @@ class Link:
             raise OfflineError("the relay did not answer", "what was sent waits here") from error
         finally:
             self._waiting.pop(number, None)
+            if not future.cancel() and not future.cancelled():
+                future.exception()  # else asyncio complains of one that nobody waited for any more
         if isinstance(answer, frames.Error):
             raise refused_by_relay(answer.result)
         if not isinstance(answer, reply):

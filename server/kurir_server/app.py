@@ -274,9 +274,9 @@ async def serve(config: Config, log: Log, opener: Callable[[Path], Store] = Stor
         tls = context_for(*config.tls) if config.tls is not None else None
         store = await open_async(config.db, opener)
         try:
-            minute = await store.run(lambda opened: check_database(opened, config, keys))
+            minute, sure = await store.run(lambda opened: check_database(opened, config, keys))
             async with blobs_beside(config.db, keys.relay_id, config.blobs) as blobs:
-                await _serve(config, log, keys, tls, store, blobs, minute)
+                await _serve(config, log, keys, tls, store, blobs, minute, sure)
         finally:
             await store.close()
 
@@ -289,9 +289,10 @@ async def _serve(
     store: AsyncStore,
     blobs: OpenBlobs | None,
     minute: int,
+    sure: int,
 ) -> None:
     clock = Clock(log, config.demo_clock)
-    clock.start(minute * MINUTE)
+    clock.start(minute * MINUTE, sure * MINUTE)
     check_certificate(keys, clock.moment().now, log)
     log(Event.STARTED, version=version("kurir"), relay=keys.relay_id.hex(), pid=os.getpid())
     app = App(keys, store, clock, log, minute, blobs)

@@ -104,7 +104,7 @@ class Blobs:
         :returns: whether there is more
         """
         self._space.prune(moment.tick)
-        return rows.sweep(moment.now // HOUR, BLOB_TIDY_CHUNKS)
+        return rows.sweep(moment.sure // HOUR, BLOB_TIDY_CHUNKS)
 
     def _run(self, request: BlobRequest, network: bytes) -> Run:
         match request:
@@ -127,7 +127,7 @@ class Blobs:
         blob_id = blob_id_of(self._relay_id, new.write_gate, new.read_gate, new.chunks, new.life)
         hour = moment.now // HOUR
         stored = rows.blob(blob_id)
-        if stored is not None and stored.expires_hour > hour:
+        if stored is not None and stored.expires_hour > moment.sure // HOUR:
             return None
         cost = new.chunks * (BLOB_UPLOAD_HOURS + new.life)
         slow = self._space.look(network, moment.tick, cost)
@@ -221,7 +221,7 @@ def _opened(
     blob = rows.blob(blob_id)
     if blob is None or not opens(blob.write_gate if is_write else blob.read_gate, gate):
         return None
-    if blob.expires_hour <= moment.now // HOUR or (blob.missing and not is_write):
+    if blob.expires_hour <= moment.sure // HOUR or (blob.missing and not is_write):
         return None
     return blob
 

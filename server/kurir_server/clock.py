@@ -1,4 +1,9 @@
-"""Relay time: whole seconds UTC that never fall, and the demo clock."""
+"""Relay time: whole seconds UTC that never fall, what of it is sure, and the demo clock.
+
+A clock that leaps ahead may be wrong: a machine that starts with a bad hardware clock, a mistyped
+date. Relay time follows it, as beacons and receipts need one time. But nothing ends by a leap
+before it has stood for a day: until then what is sure goes on at the pace of the steady clock.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +16,12 @@ from typing import Final
 from kurir_server.errors import ConfigError
 from kurir_server.log import Event, Log
 from kurir_server.rows import Moment
-from kurir_wire.ids import DAY
+from kurir_wire.ids import DAY, MINUTE
 
+LEAP: Final = 10 * MINUTE
+"""Seconds that the machine's clock and the steady one may come apart by; more is a leap."""
+DOUBT: Final = DAY
+"""Seconds for which a leap ahead has to stand before things end by it."""
 MAX_OFFSET: Final = 3_660 * DAY
 """A demo may jump ten years; more is a mistake and would overflow somebody's calendar."""
 
@@ -33,11 +42,18 @@ class Clock:
     _ahead: int = 0
     _stamp: tuple[int, int, int] | None = None
     behind: int = 0
+    _sure: float | None = None
+    _seen: float = 0.0
+    _doubted: float | None = None
 
-    def start(self, floor: int) -> None:
+    def start(self, floor: int, sure: int = 0) -> None:
         """:param floor: the last minute on disk, in seconds
+        :param sure: what it was at least then, in seconds; 0 if nobody knows
         :raises ConfigError: the demo clock's file holds something else than seconds"""
         self.floor = max(self.floor, floor)
+        if sure:
+            # A relay that was down for long meets a leap as well, and lets things be for a day.
+            self._sure, self._seen = float(sure), time.monotonic()
         if self.demo_file is not None:
             self._read_demo(self.demo_file, strict=True)
 
@@ -56,7 +72,23 @@ class Clock:
         # Rates see a demo's jump as well: whoever lets an hour pass may write as after an hour.
         # Going back takes nothing away: rates and housekeeping go on while relay time stands still.
         self._ahead = max(self._ahead, self._offset)
-        return Moment(self.floor, time.monotonic() + self._ahead)
+        tick = time.monotonic()
+        sure = min(self._surely(wall, tick), self.floor)
+        return Moment(self.floor, tick + self._ahead, self.floor - sure)
+
+    def _surely(self, wall: int, tick: float) -> int:
+        """What the time is at least, in seconds UTC."""
+        expected = wall if self._sure is None else self._sure + tick - self._seen
+        if self.demo_file is not None or wall - expected <= LEAP:
+            self._doubted = None
+        elif self._doubted is None:
+            self._doubted = tick
+            self.log(Event.CLOCK_AHEAD, seconds=int(wall - expected))
+        elif tick - self._doubted >= DOUBT:
+            self._doubted = None
+        self._sure = expected if self._doubted is not None else float(wall)
+        self._seen = tick
+        return int(self._sure)
 
     def _read_demo(self, path: Path, *, strict: bool) -> None:
         """Read the offset again if the file changed. A file that is being rewritten keeps the old

@@ -69,7 +69,7 @@ def tidy(
     if step.envelopes is not None:
         aged = rows.envelopes_after(*step.envelopes, TIDY_ROWS)
         for envelope in aged:
-            if envelope.expires_hour <= moment.now // HOUR:
+            if envelope.expires_hour <= moment.sure // HOUR:
                 _expire(rows, moment, meter, envelope)
         last = (aged[-1].row, aged[-1].n) if len(aged) == TIDY_ROWS else None
         return Tidied(Step(last, step.mailboxes), [])
@@ -81,7 +81,7 @@ def tidy(
         days = ledger.close_day(rows, moment)
         return Tidied(Step(None, None, step.table, businesses=False, days=days), [])
     table = tuple(Swept)[step.table]
-    key = rows.sweep(table, step.key, TIDY_ROWS, _end(table, moment.now))
+    key = rows.sweep(table, step.key, TIDY_ROWS, _end(table, moment))
     table_number = step.table if key is not None else step.table + 1
     return Tidied(Step(None, None, table_number, key), [])
 
@@ -104,7 +104,7 @@ def _expire(rows: Rows, moment: Moment, meter: Meter, envelope: Aged) -> None:
 
 def _mailboxes(rows: Rows, moment: Moment, after: int, read_now: frozenset[int]) -> Tidied:
     found = rows.mailboxes_after(after, TIDY_ROWS)
-    hour = moment.now // HOUR
+    hour = moment.sure // HOUR
     gone: list[int] = []
     for row, keep_until in found:
         if keep_until > hour:
@@ -136,19 +136,23 @@ def _businesses(rows: Rows, moment: Moment) -> list[int]:
     registered it at most: anybody can register, and a card that ran out is handed to nobody. Who
     was approved once and has charges in the ledger stays."""
     gone: list[int] = []
-    for business in rows.forgotten_businesses(moment.now, TIDY_ROWS):
+    for business in rows.forgotten_businesses(moment.sure, TIDY_ROWS):
         gone += remove_business(rows, business)
     return gone
 
 
-def _end(table: Swept, now: int) -> int:
+def _end(table: Swept, moment: Moment) -> int:
     """Rows that end at or before this go."""
+    now = moment.sure
     match table:
-        case Swept.CARDS | Swept.SECONDS | Swept.MARKS | Swept.STARTS:
+        case Swept.CARDS | Swept.MARKS | Swept.STARTS:
             return now // HOUR
         case Swept.TICKETS:
             # Who came at the last moment can be answered under it for another day.
             return now - WINDOW
+        case Swept.SECONDS:
+            # By relay time: a second that stays tells more than one that goes takes away.
+            return moment.now // HOUR
         case Swept.REPORTS:
             return now // DAY - WAIT_DAYS
         case Swept.CHARGES | Swept.USED | Swept.LANES:

@@ -34,6 +34,7 @@ class Event(Enum):
     STOPPED = "stopped"
     DEMO_CLOCK = "demo-clock"
     CLOCK_BEHIND = "clock-behind"
+    CLOCK_AHEAD = "clock-ahead"
     DISK_FAILED = "disk-failed"
     DISK_RECOVERED = "disk-recovered"
     DATA_DAMAGED = "data-damaged"
@@ -76,6 +77,7 @@ FIELDS: Final = {
     Event.STOPPED: Shape(Level.INFO, ()),
     Event.DEMO_CLOCK: Shape(Level.WARNING, ("offset",)),
     Event.CLOCK_BEHIND: Shape(Level.WARNING, ("seconds",)),
+    Event.CLOCK_AHEAD: Shape(Level.WARNING, ("seconds",)),
     Event.DISK_FAILED: Shape(Level.ERROR, ("error",)),
     Event.DISK_RECOVERED: Shape(Level.INFO, ()),
     Event.DATA_DAMAGED: Shape(Level.ERROR, ("error", "rows")),

@@ -171,7 +171,7 @@ class Meter:
         if stored is None or stored.body is None or stored.private_hash is None:
             return False
         opened = open_charge(stored.body)
-        in_time = moment.now < stored.accepted_hour * HOUR + SETTLE_DAYS * DAY
+        in_time = moment.sure < stored.accepted_hour * HOUR + SETTLE_DAYS * DAY
         settled = (
             secret is not None and in_time and hmac.compare_digest(lock_of(secret), opened.lock)
         )

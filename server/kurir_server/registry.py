@@ -201,7 +201,7 @@ class Registry:
         """The card, the badge, and one one-time prekey of each kind, which is removed. Too fast for
         those, the card comes without: the last-resort key that it names serves."""
         business = rows.business(business_id)
-        if business is None or moment.now >= business.expires:
+        if business is None or moment.sure >= business.expires:
             return Result(codes.NOT_FOUND, "there is no such business, or its card has expired")
         ec = kem = None
         if self._one_time.take(business_id, moment.tick) is None:

@@ -17,10 +17,16 @@ from kurir_wire.ids import BusinessId, EnvelopeId, Hash, MailboxId, RelayId
 @dataclass(frozen=True, slots=True)
 class Moment:
     """``now``: relay time in seconds UTC, never falling. ``tick``: seconds of a steady clock, for
-    rates."""
+    rates. ``doubt``: seconds by which ``now`` may be too late."""
 
     now: int
     tick: float
+    doubt: int = 0
+
+    @property
+    def sure(self) -> int:
+        """The time that it is at least: what ends, ends by this."""
+        return self.now - self.doubt
 
 
 @dataclass(slots=True)
@@ -189,6 +195,11 @@ class Rows(LedgerRows, Protocol):
         """The last minute of which a beacon may have gone out; 0 in a new store."""
 
     def set_minute(self, minute: int) -> None: ...
+
+    def sure_minute(self) -> int:
+        """What was sure of that minute, see :class:`Moment`; all of it before any was set."""
+
+    def set_sure_minute(self, minute: int) -> None: ...
 
     # Mailboxes
 

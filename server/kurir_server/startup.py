@@ -35,7 +35,7 @@ class Opened(Protocol):
     @property
     def relay_id(self) -> bytes: ...
 
-    def origin(self) -> tuple[bytes, int]: ...
+    def origin(self) -> tuple[bytes, int, int]: ...
 
     @property
     def rows(self) -> Rows: ...
@@ -80,12 +80,12 @@ def is_served(db: Path) -> bool:
     return False
 
 
-def check_database(store: Opened, config: Config, keys: RelayKeys) -> int:
-    """:returns: the last minute on disk
+def check_database(store: Opened, config: Config, keys: RelayKeys) -> tuple[int, int]:
+    """:returns: the last minute on disk, and the one that was sure then
     :raises ConfigError: it is another relay's
     :raises DatabaseError: damaged, or a backup
     """
-    relay_id, minute = store.origin()
+    relay_id, minute, sure = store.origin()
     if relay_id != keys.relay_id:
         raise ConfigError(
             f"{config.db} belongs to another relay than the keys in {config.keys}",
@@ -105,7 +105,7 @@ def check_database(store: Opened, config: Config, keys: RelayKeys) -> int:
         contradiction = f"the ledger cannot be read: {error}"
     if contradiction is not None:
         raise damaged(config.db, contradiction)
-    return minute
+    return minute, sure
 
 
 def damaged(db: Path, what: str) -> DatabaseError:

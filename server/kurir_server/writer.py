@@ -201,6 +201,7 @@ class Writer:
         def work(rows: Rows) -> list[Any]:
             if is_new_minute:
                 rows.set_minute(minute)
+                rows.set_sure_minute(moment.sure // MINUTE)
             return [job.run(rows, moment) for job in batch]
 
         def run(store: Store) -> tuple[list[Any], bool, Counter[str]]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
+import gc
 import ssl
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from cryptography import x509
@@ -12,11 +15,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from websockets.datastructures import Headers
-from websockets.exceptions import InvalidMessage, InvalidStatus
+from websockets.exceptions import ConnectionClosedError, InvalidMessage, InvalidStatus
 from websockets.http11 import Response
 
-from kurir_client.errors import UsageError
-from kurir_client.link import _trust, _will_pass
+from kurir_client.errors import OfflineError, UsageError
+from kurir_client.link import Link, _trust, _will_pass
+from kurir_wire.frames import BeaconIs, GetBeacon
 
 
 @pytest.mark.parametrize(
@@ -65,3 +69,25 @@ def own_authority() -> bytes:
         .sign(key, hashes.SHA256())
     )
     return made.public_bytes(serialization.Encoding.PEM)
+
+
+async def test_a_request_that_nobody_answers_leaves_no_complaint() -> None:
+    """The connection ends while the request is still being sent: one error, told once."""
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+
+    class Socket:
+        async def send(self, data: bytes) -> None:
+            for future in link._waiting.values():
+                future.set_exception(OfflineError("the connection to the relay was cut"))
+            raise ConnectionClosedError(None, None)
+
+    link = Link.__new__(Link)
+    link._socket = cast("Any", Socket())
+    link._waiting, link._next, link._closed = {}, 1, asyncio.Event()
+    with pytest.raises(OfflineError):
+        await link.request(GetBeacon, BeaconIs)
+    gc.collect()
+    await asyncio.sleep(0)
+    assert complaints == []
+    assert link._waiting == {}

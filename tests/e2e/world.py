@@ -43,6 +43,8 @@ class Relay:
     folder: Path
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    prefix: tuple[str, ...] = ()
+    has_demo_clock: bool = True
 
     @property
     def address(self) -> str:
@@ -80,11 +82,11 @@ class Relay:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "kurir_server.cli", "serve"),
+                    *(*self.prefix, sys.executable, "-m", "kurir_server.cli", "serve"),
                     *("--db", str(self.db)),
                     *("--listen", self.address),
                     *("--ready-file", str(ready)),
-                    *("--demo-clock", str(self.clock)),
+                    *(("--demo-clock", str(self.clock)) if self.has_demo_clock else ()),
                 ],
                 stderr=log,
                 stdout=log,

@@ -1,7 +1,7 @@
-"""The relay, people and businesses of the tests with real processes."""
+"""What these tests share with those of the relay."""
 
 from __future__ import annotations
 
-from tests.e2e.conftest import alice, bob, customer, relay, shop
+from tests.server.conftest import rig
 
-__all__ = ["alice", "bob", "customer", "relay", "shop"]
+__all__ = ["rig"]

@@ -2,7 +2,8 @@
  *
  * KURIR_SHIM_DB    the database; its -wal and -journal and its folder are watched as well
  * KURIR_SHIM_LOG   where each change is recorded, in order (optional)
- * KURIR_SHIM_FAIL  a file with an errno: while it holds one, nothing can be written (optional)
+ * KURIR_SHIM_FAIL  a file with an errno: while it holds one, nothing can be written, or with an s
+ *                  behind it, nothing can be synced (optional)
  *
  * A record is: what (1 byte), which file (1), offset (8), length (8), then the data of a write.
  *   what: o made, w written, s synced, t cut, u removed    file: d database, w log, j journal, D folder
@@ -61,7 +62,7 @@ static char kind_of(const char *path) {
 
 static char kind(int fd) { return fd >= 0 && fd < MOST ? watched[fd] : 0; }
 
-static int fails(void) {
+static int fails(int is_sync) {
     char text[16] = {0};
     int fd, code = 0;
     if (fail_file == NULL || (fd = REAL(open)(fail_file, O_RDONLY)) < 0)
@@ -69,8 +70,10 @@ static int fails(void) {
     if (read(fd, text, sizeof text - 1) > 0)
         code = atoi(text);
     close(fd);
-    errno = code ? code : errno;
-    return code != 0;
+    if (code == 0 || (!is_sync && strchr(text, 's') != NULL))
+        return 0;
+    errno = code;
+    return 1;
 }
 
 static void note(char what, char file, uint64_t offset, const void *data, uint64_t length) {
@@ -121,7 +124,7 @@ int close(int fd) {
 #define PWRITE(name, offset_type)                                                     \
     ssize_t name(int fd, const void *data, size_t length, offset_type offset) {       \
         ssize_t done;                                                                 \
-        if (kind(fd) && fails())                                                      \
+        if (kind(fd) && fails(0))                                                      \
             return -1;                                                                \
         done = REAL(name)(fd, data, length, offset);                                  \
         if (done > 0)                                                                 \
@@ -135,7 +138,7 @@ ssize_t write(int fd, const void *data, size_t length) {
     off_t offset = 0;
     ssize_t done;
     if (kind(fd)) {
-        if (fails())
+        if (fails(0))
             return -1;
         offset = lseek(fd, 0, SEEK_CUR);
     }
@@ -148,7 +151,7 @@ ssize_t write(int fd, const void *data, size_t length) {
 #define CUT(name, offset_type)                                \
     int name(int fd, offset_type length) {                    \
         int done;                                             \
-        if (kind(fd) && fails())                              \
+        if (kind(fd) && fails(0))                              \
             return -1;                                        \
         done = REAL(name)(fd, length);                        \
         if (done == 0)                                        \
@@ -161,7 +164,7 @@ CUT(ftruncate64, off64_t)
 #define SYNC(name)                                  \
     int name(int fd) {                              \
         int done;                                   \
-        if (kind(fd) && fails())                    \
+        if (kind(fd) && fails(1))                   \
             return -1;                              \
         done = REAL(name)(fd);                      \
         if (done == 0)                              \
@@ -173,7 +176,7 @@ SYNC(fdatasync)
 
 int unlink(const char *path) {
     int done;
-    if (kind_of(path) && fails())
+    if (kind_of(path) && fails(0))
         return -1;
     done = REAL(unlink)(path);
     if (done == 0)

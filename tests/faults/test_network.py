@@ -25,6 +25,24 @@ FAULTS = 4
 ALL = tuple(kind for kind in Kind if kind is not Kind.NONE)
 
 
+@pytest.fixture(scope="module")
+def met(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Person, Person]]:
+    """Alice and Bob, who use one relay."""
+    folder = tmp_path_factory.mktemp("met")
+    relay = Relay(folder / "relay")
+    relay.init()
+    relay.start()
+    alice, bob = Person(folder / "alice", relay), Person(folder / "bob", relay)
+    alice.init("Alice", "--relay", relay.address)
+    bob.init("Bob")
+    meet(alice, bob)
+    yield alice, bob
+    assert relay.stop() == 0
+    log = relay.log.read_text()
+    assert "Traceback" not in log
+    assert "internal-error" not in log
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same waits, shorter."""
@@ -113,10 +131,10 @@ def check_said(talker: Talker) -> None:
 
 
 @pytest.mark.parametrize("kind", ALL)
-async def test_each_fault(relay: Relay, alice: Person, bob: Person, kind: Kind) -> None:
-    await asyncio.to_thread(meet, alice, bob)
+async def test_each_fault(met: tuple[Person, Person], kind: Kind) -> None:
+    alice, bob = met
     ways = [schedule(seed, (kind,), FAULTS) for seed in (1, 2)]
-    proxies = [Proxy(relay.address, way) for way in ways]
+    proxies = [Proxy(alice.relay.address, way) for way in ways]
     async with behind(alice, proxies[0]) as one, behind(bob, proxies[1]) as other:
         await talk(one, other)
         check_said(one)
@@ -127,19 +145,21 @@ async def test_each_fault(relay: Relay, alice: Person, bob: Person, kind: Kind) 
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_all_faults_at_once(relay: Relay, alice: Person, bob: Person, seed: int) -> None:
-    await asyncio.to_thread(meet, alice, bob)
-    proxies = [Proxy(relay.address, schedule(100 * seed + n, ALL, 2 * FAULTS)) for n in (1, 2)]
+async def test_all_faults_at_once(met: tuple[Person, Person], seed: int) -> None:
+    alice, bob = met
+    proxies = [
+        Proxy(alice.relay.address, schedule(100 * seed + n, ALL, 2 * FAULTS)) for n in (1, 2)
+    ]
     async with behind(alice, proxies[0]) as one, behind(bob, proxies[1]) as other:
         await talk(one, other)
 
 
 async def test_the_same_profile_connects_several_times(
-    relay: Relay, alice: Person, bob: Person
+    met: tuple[Person, Person],
 ) -> None:
     """A follower and, again and again, others that send from the same home; and connections that
     the relay believes to be open still."""
-    await asyncio.to_thread(meet, alice, bob)
+    alice, bob = met
     half = [Fault(Kind.HALF_OPEN, after, to_relay=False) for after in (9_000, 15_000, 30_000)]
     calm = Fault(Kind.NONE, 0, to_relay=True)
 
@@ -149,8 +169,8 @@ async def test_the_same_profile_connects_several_times(
             yield calm
 
     async with (
-        behind(alice, Proxy(relay.address, way())) as one,
-        behind(bob, Proxy(relay.address, way())) as other,
+        behind(alice, Proxy(alice.relay.address, way())) as one,
+        behind(bob, Proxy(alice.relay.address, way())) as other,
     ):
 
         async def send_too() -> None:

@@ -45,12 +45,14 @@ ROOM = Room(quota=1 << 30, reserve=0)
 
 @dataclass
 class Rig:
-    """``now``, ``tick`` and ``room`` are set by the test; ``free`` is the disk's room for blobs."""
+    """``now``, ``tick``, ``doubt`` and ``room`` are set by the test; ``free`` is the disk's room
+    for blobs."""
 
     keys: RelayKeys
     store: Store
     now: int = START
     tick: float = 0.0
+    doubt: int = 0
     room: Room = ROOM
     free: int = 1 << 40
     takes_blobs: bool = True
@@ -71,7 +73,7 @@ class Rig:
 
     @property
     def moment(self) -> Moment:
-        return Moment(self.now, self.tick)
+        return Moment(self.now, self.tick, self.doubt)
 
     @property
     def beacon(self) -> Beacon:

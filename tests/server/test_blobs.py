@@ -37,7 +37,7 @@ from kurir_wire.blob_frames import (
 )
 from kurir_wire.entries import Result
 from kurir_wire.frames import Error, Results, encode
-from kurir_wire.ids import HOUR
+from kurir_wire.ids import DAY, HOUR
 from kurir_wire.limits import CHUNK_BYTES, CHUNKS_AT_ONCE, MAX_BLOB_CHUNKS
 from tests.server import blob_client
 from tests.server.blob_client import Attachment, BlobRefused
@@ -245,6 +245,19 @@ def test_life_begins_when_it_is_whole_and_ends_to_the_hour(
     assert rig.run_blobs(lambda rows: rows.reserved()) == 0
     some.fill(three)
     assert some.get(three) == [chunk(three, 0)], "the same may be made again"
+
+
+def test_none_ends_by_a_clock_in_doubt(rig: Rig, some: Blobby, three: Attachment) -> None:
+    some.fill(three)
+    rig.now, rig.doubt = START + 3 * DAY, 3 * DAY
+    sweep(rig)
+    assert some.get(three) == [chunk(three, 0)]
+    assert some.new(three) == [None], "it is there still"
+    assert some.get(three) == [chunk(three, 0)]
+    rig.doubt = 0
+    assert some.get(three) == "not-found"
+    sweep(rig)
+    assert rig.run_blobs(lambda rows: rows.reserved()) == 0
 
 
 def test_the_same_can_be_made_again_before_the_old_one_was_swept(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kurir_server.clock import MAX_OFFSET, Clock
+from kurir_server.clock import LEAP, MAX_OFFSET, Clock
 from kurir_server.errors import ConfigError
 from kurir_server.log import COMMON, FIELDS, Event, Level, Log
 from kurir_wire.ids import DAY, MINUTE
@@ -93,6 +93,101 @@ def test_a_demo_clock_that_cannot_be_read_does_not_start(wall: Wall, tmp_path: P
     clock = Clock(Log(io.StringIO()), file)
     clock.start(0)
     assert clock.moment().now == START - DAY
+
+
+# Leaps
+
+
+class Both:
+    """The machine's clock and the steady one."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.wall, self.steady = float(START), 1_000.0
+        monkeypatch.setattr("kurir_server.clock.time.time", lambda: self.wall)
+        monkeypatch.setattr("kurir_server.clock.time.monotonic", lambda: self.steady)
+
+    def go(self, seconds: float) -> None:
+        self.wall += seconds
+        self.steady += seconds
+
+
+@pytest.fixture
+def both(monkeypatch: pytest.MonkeyPatch) -> Both:
+    return Both(monkeypatch)
+
+
+def test_nothing_ends_by_a_leap_that_is_taken_back(both: Both) -> None:
+    text = io.StringIO()
+    clock = Clock(Log(text))
+    clock.start(START - 60, START - 60)
+    assert clock.moment().doubt == 0
+    both.wall += 3 * DAY
+    for _ in range(3):
+        both.go(3_600)
+        moment = clock.moment()
+        assert moment.now == int(both.wall)
+        assert moment.doubt == 3 * DAY
+    both.wall -= 3 * DAY
+    moment = clock.moment()
+    assert moment.now == int(both.wall) + 3 * DAY, "relay time stands still"
+    assert moment.sure == int(both.wall)
+    both.go(3 * DAY)
+    assert (clock.moment().now, clock.moment().doubt) == (int(both.wall), 0)
+    said = [(event["event"], event["seconds"]) for event in events(text)]
+    assert [name for name, _ in said] == ["clock-ahead", "clock-behind"], "each once"
+    assert said[0][1] == 3 * DAY
+
+
+def test_a_leap_that_stands_for_a_day_is_the_time(both: Both) -> None:
+    clock = Clock(Log(io.StringIO()))
+    clock.moment()
+    both.wall += 3 * DAY
+    clock.moment()
+    both.go(DAY - 1)
+    assert clock.moment().doubt == 3 * DAY
+    both.go(1)
+    assert clock.moment().doubt == 0
+    both.go(1)
+    assert clock.moment().doubt == 0, "and stays so"
+
+
+def test_what_clocks_differ_by_in_a_day_is_no_leap(both: Both) -> None:
+    text = io.StringIO()
+    clock = Clock(Log(text))
+    clock.moment()
+    for _ in range(20):
+        both.go(3_600)
+        both.wall += LEAP
+        assert clock.moment().doubt == 0
+    both.wall += LEAP + 1
+    assert clock.moment().doubt == LEAP + 1
+    assert len(events(text)) == 1
+
+
+def test_a_restart_knows_what_was_sure(both: Both) -> None:
+    before = Clock(Log(io.StringIO()))
+    before.start(START, START)
+    both.wall += 3 * DAY
+    last = before.moment()
+    both.go(100)
+    after = Clock(Log(io.StringIO()))
+    after.start(last.now // MINUTE * MINUTE, last.sure // MINUTE * MINUTE)
+    assert after.moment().doubt == 3 * DAY + 100 - START % MINUTE
+    both.wall -= 3 * DAY
+    assert after.moment().sure == int(both.wall)
+    # One that has never run knows nothing, and doubts nothing.
+    both.wall += 3 * DAY
+    fresh = Clock(Log(io.StringIO()))
+    fresh.start(0)
+    assert fresh.moment().doubt == 0
+
+
+def test_a_demo_may_leap(both: Both, tmp_path: Path) -> None:
+    file = tmp_path / "clock"
+    clock = Clock(Log(io.StringIO()), file)
+    clock.start(START, START)
+    file.write_text(str(3 * DAY))
+    assert (clock.moment().now, clock.moment().doubt) == (START + 3 * DAY, 0)
 
 
 # The log

@@ -239,6 +239,16 @@ def test_businesses_that_nobody_approved_go_with_all_that_is_theirs(rig: Rig) ->
     assert rig.run(lambda rows: rows.mailbox(approved.address.id)) is not None
 
 
+def test_none_goes_by_a_clock_in_doubt(rig: Rig) -> None:
+    shop = rig.shop(tier=None)
+    rig.now, rig.doubt = shop.issued + 30 * DAY, 3 * DAY
+    rig.tidy()
+    assert rig.count("businesses") == 1
+    rig.doubt = 0
+    rig.tidy()
+    assert rig.count("businesses") == 0
+
+
 def test_one_that_connects_again_in_time_stays(rig: Rig) -> None:
     shop = rig.shop(tier=None)
     rig.now += 29 * DAY

@@ -111,6 +111,7 @@ def test_damaged_files_are_refused_or_serve_what_is_whole(used: RelayProcess) ->
         ("ALTER TABLE lanes DROP COLUMN seq", "lacks the column lanes.seq"),
         ("DROP TABLE tiles", "lacks the column tiles.hashes"),
         ("INSERT INTO meta VALUES ('backup_minute', '1')", "is a backup"),
+        ("INSERT OR REPLACE INTO meta VALUES ('sure_minute', 'x')", "is damaged"),
     ],
 )
 def test_a_database_that_says_something_else_than_the_relay_signed(

@@ -40,7 +40,7 @@ from kurir_wire.frames import (
     decode_push,
     encode,
 )
-from kurir_wire.ids import HOUR, MINUTE, EnvelopeId
+from kurir_wire.ids import DAY, HOUR, MINUTE, EnvelopeId
 from tests.server.helpers import Box
 from tests.server.rig import START
 from tests.server.writing import Bench, FaultyStore, add, full, look, results_of
@@ -203,6 +203,17 @@ async def test_the_minute_is_on_disk_before_anything_of_it_is_told(bench: Bench)
             found = other.execute("SELECT value FROM meta WHERE key = 'minute'").fetchone()
         assert now == stored == int(found[0]) == bench.writer.minute
     assert bench.writer.minute == (START + 3_600) // MINUTE
+
+
+async def test_with_a_minute_goes_what_was_sure_of_it(bench: Bench) -> None:
+    def sure(rows: Rows, moment: Moment) -> int:
+        return rows.sure_minute()
+
+    assert await results_of(bench, sure) == [START // MINUTE]
+    bench.now += 3 * DAY
+    bench.tick += 120
+    assert await results_of(bench, sure) == [START // MINUTE + 2]
+    assert bench.writer.minute == (START + 3 * DAY) // MINUTE
 
 
 async def test_a_failed_checkpoint_is_logged_and_survived(

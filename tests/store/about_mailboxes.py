@@ -32,6 +32,14 @@ class AboutMailboxes:
             stage.run(lambda rows, minute=minute: rows.set_minute(minute))  # type: ignore[misc]
             assert stage.run(lambda rows: rows.minute()) == minute
 
+    @covers("sure_minute", "set_sure_minute")
+    def test_what_was_sure_of_it(self, stage: Stage) -> None:
+        stage.run(lambda rows: rows.set_minute(9))
+        assert stage.run(lambda rows: rows.sure_minute()) == 9
+        for minute in (30_000_000, LARGEST, 7):
+            stage.run(lambda rows, minute=minute: rows.set_sure_minute(minute))  # type: ignore[misc]
+            assert stage.run(lambda rows: (rows.minute(), rows.sure_minute())) == (9, minute)
+
     @covers("add_mailbox", "mailbox", "mailbox_at")
     def test_a_new_mailbox(self, stage: Stage) -> None:
         stage.run(lambda rows: rows.add_mailbox(box_id(1), b"r" * 32, gate(1), 480_000))

@@ -90,6 +90,7 @@ def step(function: Callable[..., Any], *strategies: st.SearchStrategy[Any]) -> A
 
 STEPS: st.SearchStrategy[Step] = st.one_of(
     step(lambda rows, n: rows.set_minute(n), ENDS),
+    step(lambda rows, n: rows.set_sure_minute(n), ENDS),
     step(lambda rows, b, n: rows.add_mailbox(box_id(b), b"k", gate(b), n), FEW, ENDS),
     step(lambda rows, b: without_row(rows.mailbox_at(row_of(rows, b))), FEW),
     step(count_up, FEW, FEW),
@@ -180,6 +181,7 @@ def contents(rows: Rows) -> list[Any]:
     few, days = range(4), range(10, 15)
     return [
         rows.minute(),
+        rows.sure_minute(),
         [without_row(box) for box in boxes],
         sorted((held[row], keep) for row, keep in rows.mailboxes_after(-1, 1_000)),
         sorted((held[found.row], found.n, found.expires_hour, found.envelope_id) for found in aged),

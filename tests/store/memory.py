@@ -53,6 +53,7 @@ class State:
     """All that is stored."""
 
     minute: int = 0
+    sure: int | None = None
     mailboxes: dict[int, Mailbox] = field(default_factory=dict)
     envelopes: dict[tuple[int, int], Kept] = field(default_factory=dict)
     cards: dict[int, tuple[bytes, int]] = field(default_factory=dict)
@@ -173,6 +174,12 @@ class MemoryRows:
 
     def set_minute(self, minute: int) -> None:
         self._state.minute = minute
+
+    def sure_minute(self) -> int:
+        return self._state.minute if self._state.sure is None else self._state.sure
+
+    def set_sure_minute(self, minute: int) -> None:
+        self._state.sure = minute
 
     # Mailboxes
 

@@ -150,15 +150,15 @@ class Store:
         """For aiosqlite, which owns the thread and closes it."""
         return self._connection
 
-    def origin(self) -> tuple[bytes, int]:
-        """The relay whose database this is, and the last minute in it.
+    def origin(self) -> tuple[bytes, int, int]:
+        """The relay whose database this is, the last minute in it, and the one that was sure.
 
         :raises DatabaseError: it does not say
         """
         try:
             query = "SELECT value FROM meta WHERE key = 'relay_id'"
             found = self._connection.execute(query).fetchone()
-            return bytes.fromhex(found[0]), self.rows.minute()
+            return bytes.fromhex(found[0]), self.rows.minute(), self.rows.sure_minute()
         except (sqlite3.Error, StorageError, TypeError, ValueError) as error:
             raise DatabaseError(
                 f"{self._path} is damaged: it does not say whose it is", "restore it from a backup"

@@ -37,6 +37,13 @@ class BillingRows:
     def set_minute(self, minute: int) -> None:
         self._db.execute("UPDATE meta SET value = ? WHERE key = 'minute'", (str(minute),))
 
+    def sure_minute(self) -> int:
+        found = self._db.execute("SELECT value FROM meta WHERE key = 'sure_minute'").fetchone()
+        return int(found[0]) if found else self.minute()
+
+    def set_sure_minute(self, minute: int) -> None:
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES ('sure_minute', ?)", (str(minute),))
+
     def charge(self, charge: Hash) -> StoredCharge | None:
         found = self._db.execute(
             "SELECT accepted_hour, private_hash, body, sum FROM charges WHERE hash = ?", (charge,)
