@@ -9,8 +9,7 @@ from kurir_audit.declaration import Together
 TOGETHER: Final = (
     Together(
         (
-            "envelopes.mailbox",
-            "envelopes.n",
+            "envelopes.place",
             "envelopes.charge",
             "charges.hash",
             "accepted_seconds.second",
@@ -28,9 +27,9 @@ TOGETHER: Final = (
         "the copy",
     ),
     Together(
-        ("envelopes.n", "envelopes.charge", "accepted_seconds.second"),
-        "`n` orders what waits in a business's address, `second` its answers. Where it answers in "
-        "the order of the messages, as a bot does, equal places tie a message to the mailbox of "
+        ("envelopes.place", "envelopes.charge", "accepted_seconds.second"),
+        "`place` orders what waits in a business's address, `second` its answers. Where it answers "
+        "in the order of the messages, as a bot does, equal ranks tie a message to the mailbox of "
         "its answer, while both wait.",
         "50 to 51 minutes after the answer",
     ),
@@ -107,7 +106,7 @@ TOGETHER: Final = (
     ),
     Together(
         (
-            "envelopes.mailbox",
+            "envelopes.place",
             "envelopes.charge",
             "envelopes.expires_hour",
             "charges.hash",

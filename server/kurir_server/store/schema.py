@@ -1,15 +1,16 @@
 """The tables of the relay, as plain SQL.
 
-No table has a row order that ties unrelated mailboxes: keys are random or hashes, and ``n`` counts
-within one mailbox. Ends are whole hours or days. The one finer time, ``accepted_seconds.second``,
-is erased within the hour. docs/metadata.md lists every column with purpose and retention.
+No table has a row order that ties unrelated mailboxes: keys are random or hashes, and the places of
+envelopes count within one mailbox. Ends are whole hours or days. The one finer time,
+``accepted_seconds.second``, is erased within the hour. docs/metadata.md lists every column with
+purpose and retention.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 LEDGER: Final = """
 CREATE TABLE pending (
@@ -83,8 +84,7 @@ CREATE TABLE adjustments (
 """
 """What version 3 added for reports."""
 
-ENVELOPE_SUMS: Final = """
-ALTER TABLE envelopes ADD COLUMN sum BLOB;
+CHARGE_SUMS: Final = """
 ALTER TABLE charges ADD COLUMN sum BLOB;
 """
 """What version 3 added: see :mod:`kurir_server.store.sums`."""
@@ -105,6 +105,23 @@ CREATE TABLE invoices (
 """
 """What version 3 added for invoices: who stands on them, and what was issued."""
 
+ENVELOPES: Final = """
+CREATE TABLE envelopes (
+    place INTEGER PRIMARY KEY,
+    id BLOB NOT NULL,
+    expires_hour INTEGER NOT NULL,
+    charge BLOB,
+    body BLOB NOT NULL,
+    sum BLOB
+) STRICT;
+CREATE UNIQUE INDEX envelopes_by_id ON envelopes (place >> 26, id);
+"""
+"""What version 4 has in place of an older table; see :mod:`kurir_server.store.places`."""
+
+PAGE_BYTES: Final = 8_192
+"""Of a new database: bodies of 2 and 4 KiB lie in the leaves of their table, in the order of keys,
+and not in overflow pages, which lie in the order of arrival."""
+
 SCHEMA: Final = (
     """
 CREATE TABLE meta (
@@ -124,17 +141,6 @@ CREATE TABLE mailboxes (
     handed_n INTEGER NOT NULL,
     keep_until INTEGER NOT NULL
 ) STRICT;
-
-CREATE TABLE envelopes (
-    mailbox INTEGER NOT NULL,
-    n INTEGER NOT NULL,
-    id BLOB NOT NULL,
-    expires_hour INTEGER NOT NULL,
-    charge BLOB,
-    body BLOB NOT NULL,
-    PRIMARY KEY (mailbox, n)
-) WITHOUT ROWID, STRICT;
-CREATE UNIQUE INDEX envelopes_by_id ON envelopes (mailbox, id);
 
 CREATE TABLE cards (
     mailbox INTEGER PRIMARY KEY,
@@ -204,6 +210,7 @@ CREATE TABLE rate_cards (
     + LEDGER
     + EVIDENCE
     + REPORTS
-    + ENVELOPE_SUMS
+    + CHARGE_SUMS
     + INVOICES
+    + ENVELOPES
 )
