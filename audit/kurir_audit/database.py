@@ -116,7 +116,9 @@ def indexes(connection: sqlite3.Connection) -> tuple[Index, ...]:
     found = []
     for name, table, sql in rows:
         listed = connection.execute("SELECT name FROM pragma_index_info(?)", (name,)).fetchall()
-        columns = tuple(column or "(expression)" for (column,) in listed)
+        columns = tuple(column for (column,) in listed)
+        if None in columns:  # an expression; what it says is in the text only
+            columns = tuple(str(sql).partition("(")[2].rpartition(")")[0].split(", "))
         found.append(Index(name, table, columns, sql is None))
     return tuple(found)
 

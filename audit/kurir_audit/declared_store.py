@@ -116,8 +116,8 @@ MAILBOXES: Final = Group(
             D,
             "Numbers envelopes within the mailbox, so that the oldest is delivered first.",
             _MAILBOX,
-            "how many envelopes this mailbox ever received; of an address, how many messages its "
-            "business ever got" + _SEE,
+            "how many envelopes this mailbox ever received (it counts anew after 33 million); of "
+            "an address, how many messages its business ever got" + _SEE,
         ),
         Field(
             "depth",
@@ -170,14 +170,14 @@ ENVELOPES: Final = Group(
     "envelopes",
     "what waits for a reader; gone when it is acknowledged",
     (
-        Field("mailbox", D, "Says which queue it is in.", _ENVELOPE, "for which mailbox it is"),
         Field(
-            "n",
+            "place",
             D,
-            "Keeps the order within one mailbox.",
+            "Row of its mailbox and number there in one: says which queue it is in, and keeps the "
+            "order.",
             _ENVELOPE,
-            "its place in this mailbox only; no order across mailboxes but that of the write-ahead "
-            "log" + _SEE,
+            "for which mailbox it is, and its place in this mailbox only; no order across "
+            "mailboxes but that of the write-ahead log" + _SEE,
         ),
         Field(
             "id",
@@ -434,7 +434,7 @@ INDEXES: Final = (
     IndexEntry(
         "envelopes_by_id",
         "envelopes",
-        ("mailbox", "id"),
+        ("place >> 26", "id"),
         "An acknowledgement or a retry finds its envelope without reading the whole mailbox.",
     ),
     *EVIDENCE_INDEXES,

@@ -9,8 +9,7 @@ from kurir_audit.declaration import Together
 TOGETHER: Final = (
     Together(
         (
-            "envelopes.mailbox",
-            "envelopes.n",
+            "envelopes.place",
             "envelopes.charge",
             "charges.hash",
             "mailboxes.next_n",
@@ -27,8 +26,8 @@ TOGETHER: Final = (
         "the copy",
     ),
     Together(
-        ("envelopes.n", "envelopes.charge", "accepted_seconds.sealed"),
-        "Whoever also has the relay's PRF key opens the second of each answer. `n` orders what "
+        ("envelopes.place", "envelopes.charge", "accepted_seconds.sealed"),
+        "Whoever also has the relay's PRF key opens the second of each answer. `place` orders what "
         "waits in a business's address, the seconds its answers. Where it answers in the order of "
         "the messages, as a bot does, equal places tie a message to the mailbox of its answer, "
         "while both wait.",
@@ -115,7 +114,7 @@ TOGETHER: Final = (
     ),
     Together(
         (
-            "envelopes.mailbox",
+            "envelopes.place",
             "envelopes.charge",
             "envelopes.expires_hour",
             "charges.hash",

@@ -72,6 +72,8 @@ def tidy(
             if envelope.expires_hour <= moment.sure // HOUR:
                 _expire(rows, moment, meter, envelope)
         last = (aged[-1].row, aged[-1].n) if len(aged) == TIDY_ROWS else None
+        if last is not None and last <= step.envelopes:
+            last = None  # damaged pages may lead back
         return Tidied(Step(last, step.mailboxes), [])
     if step.mailboxes is not None:
         return _mailboxes(rows, moment, step.mailboxes, frozenset(read_now))

@@ -13,6 +13,11 @@ MAX_DEPTH_MAILBOX: Final = 4_096
 """Envelopes that wait in one mailbox: a lively month with nobody there to read."""
 MAX_BYTES_MAILBOX: Final = 32 * 1_048_576
 """Bytes that wait in one mailbox, so that a writer with one token cannot fill a disk."""
+MAX_NUMBER: Final = 2**26 - 1
+"""Envelopes are numbered to here; then the mailbox is full, until opening it begins anew."""
+RENUMBERED_FROM: Final = 2**25
+"""A mailbox whose numbers have come so far is renumbered when it is opened; by the next time, as
+many again can come."""
 UNUSED_HOURS: Final = 24
 """A mailbox that was never opened goes after a day: creating costs the relay next to nothing."""
 UNREAD_DAYS: Final = 90

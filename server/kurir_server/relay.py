@@ -18,7 +18,9 @@ from kurir_server.limits import (
     CARD_HOURS,
     MAX_BYTES_MAILBOX,
     MAX_DEPTH_MAILBOX,
+    MAX_NUMBER,
     MAX_UNSETTLED,
+    RENUMBERED_FROM,
     UNREAD_DAYS,
     UNUSED_HOURS,
 )
@@ -151,6 +153,8 @@ class Relay:
                 opened.append(NOT_AUTHORISED)
                 continue
             self._keep(rows, moment, mailbox)
+            if mailbox.next_n > RENUMBERED_FROM:
+                _renumber(rows, mailbox)
             waiting = rows.count_waiting(mailbox.row, moment.sure // HOUR)
             if mailbox.debt >= MAX_UNSETTLED:
                 waiting = rows.count_handed(mailbox.row, mailbox.handed_n)
@@ -276,7 +280,9 @@ class Relay:
 
     def _is_full(self, mailbox: Mailbox, entry: Submission) -> bool:
         return (
-            mailbox.depth >= MAX_DEPTH_MAILBOX or mailbox.size + len(entry.body) > MAX_BYTES_MAILBOX
+            mailbox.depth >= MAX_DEPTH_MAILBOX
+            or mailbox.size + len(entry.body) > MAX_BYTES_MAILBOX
+            or mailbox.next_n > MAX_NUMBER
         )
 
     def _write(
@@ -453,6 +459,13 @@ def _is_next(rows: Rows, mailbox: Mailbox) -> bool:
     the debt leaves room. Were the reader gone meanwhile, it would wait as one handed over."""
     handed = rows.count_handed(mailbox.row, mailbox.handed_n) if mailbox.depth else 0
     return handed == mailbox.depth and mailbox.debt + handed < MAX_UNSETTLED
+
+
+def _renumber(rows: Rows, mailbox: Mailbox) -> None:
+    """Begin to count anew. Only where a reader begins anew, who remembers no number."""
+    waiting, mailbox.handed_n = rows.renumber(mailbox.row, mailbox.handed_n)
+    mailbox.next_n = waiting + 1
+    rows.put_counters(mailbox)
 
 
 def _put_off(first: Result) -> Result:

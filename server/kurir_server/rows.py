@@ -238,7 +238,14 @@ class Rows(LedgerRows, Protocol):
         body: bytes,
     ) -> bool:
         """``False``, and nothing is changed, if the mailbox holds an envelope of this id. A number
-        that the mailbox holds raises."""
+        that the mailbox holds raises, as does one that is not from 1 to ``MAX_NUMBER``."""
+
+    def renumber(self, row: int, up_to: int) -> tuple[int, int]:
+        """Number what is in a mailbox from 1 on, in the order in which it stands. Counters of the
+        mailbox stay.
+
+        :returns: how many there are, and how many of them had a number of at most ``up_to``
+        """
 
     def envelope_body(self, row: int, envelope_id: EnvelopeId) -> bytes | None: ...
 

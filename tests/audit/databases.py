@@ -31,8 +31,8 @@ def fill(path: Path) -> Path:
             (b"m" * 32, b"k" * 32, b"g" * 32),
         )
         connection.execute(
-            "INSERT INTO envelopes VALUES (77, 1, ?, 480000, NULL, ?, NULL)",
-            (b"e" * 16, b"\x9f" * 2048),
+            "INSERT INTO envelopes VALUES (?, ?, 480000, NULL, ?, NULL)",
+            (77 << 26 | 1, b"e" * 16, b"\x9f" * 2048),
         )
         connection.execute(
             """INSERT INTO businesses (id, version, card, expires, tier, tariff, legal_name)

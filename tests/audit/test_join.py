@@ -47,10 +47,11 @@ def pairs_of(rig: Rig) -> list[Pair]:
         cursor = connection.execute(sql, (name,))
         return dict(zip([d[0] for d in cursor.description], cursor.fetchone(), strict=True))
 
-    come = "SELECT n, id, body, sum, expires_hour FROM envelopes WHERE id = ?"
-    answer = """SELECT m.row, m.id AS mailbox, m.read_pk, m.gate, m.keep_until, e.n AS answer_n,
-        e.id AS answer, e.body, e.sum, e.expires_hour AS answer_hour, c.hash, c.private_hash,
-        s.until_hour, s.sealed FROM envelopes e JOIN mailboxes m ON m.row = e.mailbox
+    come = "SELECT place & 67108863 AS n, id, body, sum, expires_hour FROM envelopes WHERE id = ?"
+    answer = """SELECT m.row, m.id AS mailbox, m.read_pk, m.gate, m.keep_until,
+        e.place & 67108863 AS answer_n, e.id AS answer, e.body, e.sum,
+        e.expires_hour AS answer_hour, c.hash, c.private_hash, s.until_hour, s.sealed
+        FROM envelopes e JOIN mailboxes m ON m.row = e.place >> 26
         JOIN charges c ON c.hash = e.charge JOIN accepted_seconds s ON s.charge = c.hash
         WHERE e.id = ?"""
     return [(row(come, first), row(answer, second)) for first, second in names]

@@ -14,6 +14,7 @@ from kurir_server import keyfiles
 from kurir_server.errors import StorageError
 from kurir_server.keys import RelayKeys
 from kurir_server.store import Store
+from kurir_server.store.schema import PAGE_BYTES
 from kurir_wire.entries import Label, Result, Submission
 from kurir_wire.frames import Error, Open, Results, Submit
 from kurir_wire.ids import DAY
@@ -75,12 +76,13 @@ def harm(files: dict[str, bytes], rng: random.Random) -> dict[str, bytes]:
             for _ in range(rng.randint(2, 64)):
                 data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
         case 2:
-            end = min(len(data), at // 4_096 * 4_096 + 4_096)
+            end = min(len(data), at // PAGE_BYTES * PAGE_BYTES + PAGE_BYTES)
             data[at:end] = bytes(end - at)
         case 3:
-            page = at // 4_096 * 4_096
-            other = rng.randrange(len(data) // 4_096) * 4_096
-            data[page : page + 4_096] = data[other : other + 4_096]  # written to the wrong place
+            page = at // PAGE_BYTES * PAGE_BYTES
+            other = rng.randrange(len(data) // PAGE_BYTES) * PAGE_BYTES
+            # Written to the wrong place.
+            data[page : page + PAGE_BYTES] = data[other : other + PAGE_BYTES]
         case _:
             del data[at:]
     return files | {suffix: bytes(data)}

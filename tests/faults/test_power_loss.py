@@ -220,7 +220,7 @@ def _mail(rig: Rig, told: Told, end: int) -> list[str]:
             lost.append("an acknowledgement")
     for row, depth, size in rig.store.connection.execute("SELECT row, depth, size FROM mailboxes"):
         there = rig.store.connection.execute(
-            "SELECT count(*), coalesce(sum(length(body)), 0) FROM envelopes WHERE mailbox = ?",
+            "SELECT count(*), coalesce(sum(length(body)), 0) FROM envelopes WHERE place >> 26 = ?",
             (row,),
         ).fetchone()
         if there != (depth, size):

@@ -21,6 +21,7 @@ from kurir_server.export import export_ledger
 from kurir_server.recovery import Recovered
 from kurir_server.store import Store
 from kurir_server.store.copy import copy_to
+from kurir_server.store.schema import PAGE_BYTES
 from kurir_server.tiles import Tiles
 from kurir_wire.ids import DAY, HOUR, MINUTE, NO_HASH
 from kurir_wire.merkle import root
@@ -144,7 +145,7 @@ def test_nothing_is_left_of_a_backup_that_fails(rig: Rig, tmp_path: Path) -> Non
     rig.store.checkpoint()
     db = rig.store.path
     with db.open("r+b") as file:
-        file.seek(db.stat().st_size // 2 // 4_096 * 4_096)
+        file.seek(db.stat().st_size // 2 // PAGE_BYTES * PAGE_BYTES)
         file.write(secrets.token_bytes(64) * 640)
     with pytest.raises(RelayError):
         backup.make(db, out)

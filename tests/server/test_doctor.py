@@ -21,6 +21,7 @@ from kurir_server import admin, keyfiles
 from kurir_server import doctor as doctor_module
 from kurir_server.config import Config
 from kurir_server.doctor import Finding, State, examine
+from kurir_server.store.schema import PAGE_BYTES
 from kurir_wire.entries import Ack
 from kurir_wire.frames import PutPreKeys
 from kurir_wire.ids import DAY, MINUTE
@@ -214,10 +215,10 @@ def test_a_damaged_file(rig: Rig) -> None:
     db = rig.store.path
     rig.store.close()
     whole = db.read_bytes()
-    for page in range(1, len(whole) // 4_096):
-        db.write_bytes(whole[: page * 4_096] + b"\xa5" * 64 + whole[page * 4_096 + 64 :])
-        assert found(rig), page
-    db.write_bytes(whole[:-4_096])
+    for at in range(PAGE_BYTES, len(whole), PAGE_BYTES):
+        db.write_bytes(whole[:at] + b"\xa5" * 64 + whole[at + 64 :])
+        assert found(rig), at
+    db.write_bytes(whole[:-PAGE_BYTES])
     assert found(rig)
     db.unlink()
     assert "there is no database" in found(rig)[-1].found

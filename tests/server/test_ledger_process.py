@@ -19,6 +19,12 @@ from kurir_wire.merkle import Growing
 from tests.server.helpers import RelayProcess, running
 
 MANY = 60_000
+OLD_ENVELOPES = """
+CREATE TABLE envelopes (mailbox INTEGER NOT NULL, n INTEGER NOT NULL, id BLOB NOT NULL,
+    expires_hour INTEGER NOT NULL, charge BLOB, body BLOB NOT NULL, PRIMARY KEY (mailbox, n)
+) WITHOUT ROWID, STRICT;
+CREATE UNIQUE INDEX envelopes_by_id ON envelopes (mailbox, id);
+"""
 
 
 @contextmanager
@@ -156,8 +162,8 @@ async def test_a_relay_from_before_the_ledger(tmp_path: Path) -> None:
         connection.execute("ALTER TABLE mailboxes DROP COLUMN refused")
         for column in ("starts", "terms_issued", "terms_signature"):
             connection.execute(f"ALTER TABLE businesses DROP COLUMN {column}")
-        for table in ("envelopes", "charges"):
-            connection.execute(f"ALTER TABLE {table} DROP COLUMN sum")
+        connection.execute("ALTER TABLE charges DROP COLUMN sum")
+        connection.executescript("DROP TABLE envelopes;" + OLD_ENVELOPES)
         connection.execute("UPDATE meta SET value = '1' WHERE key = 'schema_version'")
     refused = relay.run("serve", "--listen", "127.0.0.1:0")
     assert refused.returncode == 3

@@ -10,6 +10,7 @@ import pytest
 from kurir_server import delivery, limits
 from kurir_server import relay as relay_module
 from kurir_server.pace import Deed
+from kurir_server.work import Failed
 from kurir_wire import codes
 from kurir_wire.entries import Ack, Delivery, NewMailbox, Opening
 from kurir_wire.frames import (
@@ -26,6 +27,7 @@ from kurir_wire.frames import (
     Register,
     Results,
     Submit,
+    encode,
 )
 from kurir_wire.gates import OPEN_GATE
 from kurir_wire.ids import DAY, HOUR, RelayId
@@ -338,23 +340,15 @@ def test_large_bodies_are_spread_over_frames(rig: Rig) -> None:
 
 def test_a_failed_read_is_tried_again(rig: Rig) -> None:
     box = rig.personal()
-    reader, _ = open_box(rig, box)
-    reader.is_failing = True
-    shop = rig.shop()
-    paid, opening = rig.customer(shop)
-    reader.is_failing = False
-    open_box(rig, paid, reader)
-    signed = rig.charge(shop, paid, opening, shop.line(is_open=False))
-    rig.connection().send(Submit(1, [signed.submission]))
-    reader.is_failing = True
-    reader.connection.receive("not a frame", rig.moment)
-    output = reader.connection.take()
-    assert len(output.jobs) == 1, "a metered envelope is read after its commit"
-    from kurir_server.work import Failed
-
-    output.jobs[0].done(Failed())
-    reader.is_failing = False
-    assert [d.body for d in delivered(reader.collect())] == [signed.submission.body]
+    entry = box.write()
+    rig.submit(entry)
+    reader = rig.connection()
+    reader.connection.receive(encode(Open(1, [box.opening(rig.nonce)])), rig.moment)
+    (opening,) = reader.connection.take().jobs
+    opening.done(rig.run(lambda rows: opening.run(rows, rig.moment)))
+    (reading,) = reader.connection.take().jobs
+    reading.done(Failed())
+    assert [d.body for d in delivered(reader.collect())] == [entry.body]
 
 
 def test_too_many_mailboxes(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,14 +1,17 @@
-"""Databases from before there were marks, limits and terms, and sealed seconds."""
+"""Databases of older versions, brought forward."""
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from msgspec import structs
 
+from kurir_server import inspection
 from kurir_server.errors import DatabaseError
 from kurir_server.store import Store
 from kurir_wire.codec import unpack
@@ -18,18 +21,16 @@ from kurir_wire.ids import MailboxId
 from tests.server.helpers import ROOT, receipt_of
 from tests.server.rig import START, Rig
 
-OLD_DATABASE = ROOT / "tests" / "server" / "schema-2.sql"
+FOLDER = ROOT / "tests" / "server"
 
 
-@pytest.fixture
-def old(tmp_path: Path, rig: Rig) -> Rig:
-    """The old database, brought forward, under a rig."""
-    path = tmp_path / "old.db"
-    text = OLD_DATABASE.read_text("utf-8")
+def brought_forward(version: int, path: Path, rig: Rig) -> Rig:
+    """An old database, brought forward, under a rig of its relay."""
+    text = (FOLDER / f"schema-{version}.sql").read_text("utf-8")
     with sqlite3.connect(path) as connection:
         connection.executescript(text)
     connection.close()
-    with pytest.raises(DatabaseError, match=r"older kurir-relay \(schema version 2\)"):
+    with pytest.raises(DatabaseError, match=rf"older kurir-relay \(schema version {version}\)"):
         Store.open(path)
     root_pk = bytes.fromhex(text.partition("\nBEGIN")[0].rsplit(" ", 1)[1])
     cert = structs.replace(rig.keys.cert, root_pk=root_pk)
@@ -37,10 +38,29 @@ def old(tmp_path: Path, rig: Rig) -> Rig:
     return Rig(replace(rig.keys, cert=cert), store, START + 86_400)
 
 
+@pytest.fixture
+def old(tmp_path: Path, rig: Rig) -> Iterator[Rig]:
+    """From before there were marks, limits and terms."""
+    found = brought_forward(2, tmp_path / "old.db", rig)
+    yield found
+    found.store.close()
+
+
+@pytest.fixture
+def later(tmp_path: Path, rig: Rig) -> Iterator[Rig]:
+    """From before envelopes lay by their places."""
+    found = brought_forward(3, tmp_path / "later.db", rig)
+    yield found
+    found.store.close()
+
+
+def schema_of(rig: Rig) -> list[object]:
+    query = "SELECT name, sql FROM sqlite_schema ORDER BY name"
+    return rig.store.connection.execute(query).fetchall()
+
+
 def test_it_is_as_a_new_one(old: Rig, rig: Rig) -> None:
-    schema = "SELECT name, sql FROM sqlite_schema ORDER BY name"
-    fresh = rig.store.connection.execute(schema).fetchall()
-    assert old.store.connection.execute(schema).fetchall() == fresh
+    assert schema_of(old) == schema_of(rig)
     assert old.store.relay_id == old.keys.relay_id
     assert (old.count("leaves"), old.count("envelopes"), old.count("checkpoints")) == (2, 1, 1)
 
@@ -66,11 +86,70 @@ def test_mailboxes_take_everything_and_nothing_is_open(old: Rig) -> None:
     assert old.count("marks") == old.count("starts") == old.count("tickets") == 0
 
 
+def test_what_waits_keeps_its_order_and_counters_agree(later: Rig, rig: Rig) -> None:
+    assert schema_of(later) == schema_of(rig)
+    with closing(sqlite3.connect(":memory:")) as before:
+        before.executescript((FOLDER / "schema-3.sql").read_text("utf-8"))
+        expected = {
+            mailbox_id: (
+                [depth, size, debt, keep_until],
+                before.execute(
+                    "SELECT id, body, charge IS NULL FROM envelopes WHERE mailbox = ? ORDER BY n",
+                    (row,),
+                ).fetchall(),
+            )
+            for row, mailbox_id, depth, size, debt, keep_until in before.execute(
+                "SELECT row, id, depth, size, debt, keep_until FROM mailboxes"
+            ).fetchall()
+        }
+    assert sorted(len(waiting) for _, waiting in expected.values()) == [0, 1, 1, 2]
+    damaged = 0
+    for mailbox_id, (counters, waiting) in expected.items():
+        found = later.run(lambda rows: rows.mailbox(MailboxId(mailbox_id)))  # noqa: B023
+        assert found is not None
+        assert [found.depth, found.size, found.debt, found.keep_until] == counters
+        assert (found.next_n, found.handed_n) == (len(waiting) + 1, 0)
+        row = found.row
+        assert row < 2**36
+        there = later.run(lambda rows: list(rows.waiting(row, 0, 0)))  # noqa: B023
+        damaged += sum(not envelope.whole for envelope in there)
+        assert [(w.n, w.envelope_id, w.body, w.charge is None) for w in there] == [
+            (n, envelope_id, body, bool(plain))
+            for n, (envelope_id, body, plain) in enumerate(waiting, 1)
+        ]
+    assert damaged == 1, "the one that was damaged before"
+    assert inspection.counts(later.store.checks) == [
+        "1 envelopes or charges that are not what was written"
+    ]
+    assert later.store.damage(full=True) == []
+
+
+def test_a_card_stays_with_its_mailbox(later: Rig) -> None:
+    found = later.store.connection.execute("SELECT mailbox, card FROM cards").fetchall()
+    ((row, card),) = found
+    assert card == b"a sealed card"
+    mailbox = later.run(lambda rows: rows.mailbox_at(row))
+    assert mailbox is not None
+    assert mailbox.depth == 2, "the friend's"
+
+
+def test_metered_ones_that_were_handed_over_still_count_as_such(tmp_path: Path, rig: Rig) -> None:
+    text = (FOLDER / "schema-3.sql").read_text("utf-8")
+    path = tmp_path / "handed.db"
+    with sqlite3.connect(path) as connection:
+        connection.executescript(text)
+        connection.execute("UPDATE mailboxes SET handed_n = 3 WHERE handed_n = 2")
+    connection.close()
+    with closing(Store.open(path, bring_forward=True)) as store:
+        query = "SELECT next_n, handed_n FROM mailboxes WHERE handed_n > 0"
+        assert store.connection.execute(query).fetchall() == [(2, 1)]
+
+
 def test_seconds_in_clear_go_and_a_retry_gets_the_start_of_the_hour(
     tmp_path: Path, rig: Rig
 ) -> None:
     path = tmp_path / "old.db"
-    text = OLD_DATABASE.with_name("schema-3-seconds.sql").read_text("utf-8")
+    text = (FOLDER / "schema-3-seconds.sql").read_text("utf-8")
     with sqlite3.connect(path) as connection:
         connection.executescript(text)
     connection.close()

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import pytest
 
+from kurir_server.limits import MAX_NUMBER
 from kurir_server.rows import Aged, Mailbox, Rows, StoredCharge, Taken, Waiting
 from tests.store.harness import (
     BYTES,
@@ -66,7 +67,7 @@ class AboutMailboxes:
         assert len(set(rows)) == 40
         rising = sum(a < b for a, b in pairwise(rows))
         assert 5 < rising < 34, "neither rising nor falling"
-        assert max(rows) > 2**40
+        assert max(rows) > 2**31
 
     @covers("put_counters", "mailbox_at")
     def test_counters_are_written_back_and_nothing_else_is(self, stage: Stage) -> None:
@@ -199,6 +200,44 @@ class AboutMailboxes:
         name = stage.envelope(row, 1, body=b"first")
         stage.refused(lambda rows: rows.add_envelope(row, 1, envelope_id(2), HOUR, None, b"second"))
         assert stage.run(lambda rows: rows.envelope_body(row, name)) == b"first"
+
+    @covers("add_envelope")
+    def test_numbers_end_and_no_mailbox_reaches_into_another(self, stage: Stage) -> None:
+        row, other = stage.mailbox(1), stage.mailbox(2)
+        last = stage.envelope(row, MAX_NUMBER, body=b"last")
+        for n in (0, MAX_NUMBER + 1, 2**40):
+            stage.refused(
+                lambda rows, n=n: rows.add_envelope(row, n, envelope_id(9), HOUR, None, b"far")  # type: ignore[misc]
+            )
+        for n in (MAX_NUMBER - 1, MAX_NUMBER, 2**40):
+            found = stage.run(lambda rows, n=n: list(rows.waiting(row, n, 0)))  # type: ignore[misc]
+            assert [waits.envelope_id for waits in found] == ([last] if n < MAX_NUMBER else [])
+        for beside in (row - 1, row + 1, other):
+            assert stage.run(lambda rows, b=beside: list(rows.waiting(b, 0, 0))) == []  # type: ignore[misc]
+            stage.run(lambda rows, b=beside: rows.delete_mailbox(b))  # type: ignore[misc]
+        assert stage.run(lambda rows: rows.count_waiting(row, 0)) == 1
+
+    @covers("renumber", "waiting")
+    def test_counting_anew(self, stage: Stage) -> None:
+        row, other = stage.mailbox(1), stage.mailbox(2)
+        stage.envelope(other, 5)
+        numbers = (1, 3, 70_000, MAX_NUMBER)
+        for n in numbers:
+            stage.envelope(row, n, charge=stage.charge(n), body=b"%d" % n)
+        before = stage.run(lambda rows: rows.mailbox_at(row))
+        assert stage.run(lambda rows: rows.renumber(row, 3)) == (4, 2)
+        found = stage.run(lambda rows: list(rows.waiting(row, 0, 0)))
+        assert found == [
+            Waiting(place, envelope_id(n), b"%d" % n, b"charge %d" % n)
+            for place, n in enumerate(numbers, 1)
+        ]
+        assert stage.run(lambda rows: rows.mailbox_at(row)) == before
+        assert stage.run(lambda rows: [waits.n for waits in rows.waiting(other, 0, 0)]) == [5]
+        assert stage.run(lambda rows: rows.take_envelope(row, envelope_id(3))) == Taken(
+            2, 1, hash_of(3)
+        )
+        assert stage.run(lambda rows: rows.renumber(row, 1)) == (3, 1)
+        assert stage.run(lambda rows: rows.renumber(row ^ 1, 1)) == (0, 0)
 
     @covers("waiting", "count_waiting")
     def test_what_waits_is_after_a_number_unexpired_and_in_order(self, stage: Stage) -> None:

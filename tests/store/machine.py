@@ -70,6 +70,16 @@ def write(rows: Rows, box: int, name: int, end: int, charge: int | None, body: b
     return added
 
 
+def renumber(rows: Rows, box: int, up_to: int) -> Any:
+    """As the relay does, so that the next place is free."""
+    found = rows.mailbox(box_id(box))
+    if found is None:
+        return rows.renumber(NO_ROW, up_to)
+    waiting, handed = rows.renumber(found.row, up_to)
+    rows.put_counters(replace(found, next_n=waiting + 1))
+    return waiting, handed
+
+
 def sweep(rows: Rows, kind: Swept, limit: int, end: int) -> int:
     """A whole round.
 
@@ -102,6 +112,7 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
     step(lambda rows, b, e: rows.envelope_body(row_of(rows, b), envelope_id(e)), FEW, FEW),
     step(lambda rows, b, n, h: list(rows.waiting(row_of(rows, b), n, h)), FEW, FEW, ENDS),
     step(lambda rows, b, e: rows.take_envelope(row_of(rows, b), envelope_id(e)), FEW, FEW),
+    step(renumber, FEW, FEW),
     step(lambda rows, b, n: rows.count_handed(row_of(rows, b), n), FEW, FEW),
     step(lambda rows, b, h: rows.count_waiting(row_of(rows, b), h), FEW, ENDS),
     step(lambda rows, b, c, h: rows.put_card(row_of(rows, b), c, h), FEW, BODIES, ENDS),

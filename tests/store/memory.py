@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 
 from kurir_server.errors import StorageError
 from kurir_server.ledger_rows import StoredAdjust, StoredCheckpoint, StoredReport
+from kurir_server.limits import MAX_NUMBER
 from kurir_server.rows import (
     Aged,
     Approval,
@@ -35,7 +36,7 @@ from kurir_wire.ids import BusinessId, EnvelopeId, Hash, MailboxId, RelayId
 
 T = TypeVar("T")
 KeyT = TypeVar("KeyT")
-ROW_BITS = 62
+ROW_BITS = 36
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,10 +246,20 @@ class MemoryRows:
         charge: Hash | None,
         body: bytes,
     ) -> bool:
+        if not 0 < n <= MAX_NUMBER:
+            raise StorageError("a number is too large")
         if self.envelope_body(row, envelope_id) is not None:
             return False
         _add(self._state.envelopes, (row, n), Kept(envelope_id, expires_hour, charge, body))
         return True
+
+    def renumber(self, row: int, up_to: int) -> tuple[int, int]:
+        found = self._of(row)
+        for n, _ in found:
+            del self._state.envelopes[row, n]
+        for place, (_, kept) in enumerate(found, 1):
+            self._state.envelopes[row, place] = kept
+        return len(found), sum(n <= up_to for n, _ in found)
 
     def envelope_body(self, row: int, envelope_id: EnvelopeId) -> bytes | None:
         return next((kept.body for _, kept in self._of(row) if kept.id == envelope_id), None)

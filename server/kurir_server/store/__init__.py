@@ -25,11 +25,12 @@ from kurir_server.store.billing import BillingRows
 from kurir_server.store.businesses import BusinessRows
 from kurir_server.store.checks import Checks
 from kurir_server.store.copy import backup_minute, copy_to, put_in_place
+from kurir_server.store.envelopes import EnvelopeRows
 from kurir_server.store.errors import Translating, hint_for, name_of, translated
 from kurir_server.store.ledger import LedgerRows
 from kurir_server.store.mailboxes import Database, MailboxRows
 from kurir_server.store.reports import ReportRows
-from kurir_server.store.schema import SCHEMA, SCHEMA_VERSION
+from kurir_server.store.schema import PAGE_BYTES, SCHEMA, SCHEMA_VERSION
 from kurir_server.store.upgrade import upgrade
 
 T = TypeVar("T")
@@ -40,7 +41,7 @@ _UNUSED: Final = "SELECT freelist_count * page_size FROM pragma_freelist_count, 
 """Bytes in the file that hold nothing: deleting makes the file no smaller."""
 
 
-class SqlRows(MailboxRows, BusinessRows, BillingRows, LedgerRows, ReportRows):
+class SqlRows(MailboxRows, EnvelopeRows, BusinessRows, BillingRows, LedgerRows, ReportRows):
     """Implements :class:`kurir_server.rows.Rows`."""
 
     def __init__(self, db: Database) -> None:
@@ -77,6 +78,7 @@ class Store:
             raise DatabaseError(f"cannot make {path}: {error.strerror}") from error
         connection = opening.connect(path)
         try:
+            connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(f"BEGIN; {SCHEMA}")
             connection.executemany(

@@ -8,6 +8,7 @@ from contextlib import closing
 from typing import Final
 
 from kurir_server.ledger_rows import StoredAdjust
+from kurir_server.store.places import ROW, N
 from kurir_server.store.schema import SCHEMA
 from kurir_server.store.sums import sum_of
 from kurir_wire.ids import BusinessId, Hash
@@ -15,14 +16,14 @@ from kurir_wire.ids import BusinessId, Hash
 MOST: Final = 10
 """Complaints of SQLite that are worth reading."""
 
-_MISCOUNTED: Final = """SELECT count(*) FROM mailboxes LEFT JOIN (
-    SELECT mailbox, count(*) AS waiting, sum(length(body)) AS bytes, max(n) AS last
-    FROM envelopes GROUP BY mailbox) AS found ON found.mailbox = mailboxes.row
+_MISCOUNTED: Final = f"""SELECT count(*) FROM mailboxes LEFT JOIN (
+    SELECT {ROW} AS mailbox, count(*) AS waiting, sum(length(body)) AS bytes, max({N}) AS last
+    FROM envelopes GROUP BY 1) AS found ON found.mailbox = mailboxes.row
     WHERE depth <> coalesce(waiting, 0) OR size <> coalesce(bytes, 0)
-    OR next_n <= coalesce(last, 0) OR handed_n >= next_n OR debt < 0"""
+    OR next_n <= coalesce(last, 0) OR handed_n >= next_n OR debt < 0"""  # noqa: S608
 
 _STRAYS: Final = {
-    "envelopes of no mailbox": "SELECT count(*) FROM envelopes WHERE mailbox NOT IN "
+    "envelopes of no mailbox": f"SELECT count(*) FROM envelopes WHERE {ROW} NOT IN "  # noqa: S608
     "(SELECT row FROM mailboxes)",
     "envelopes whose charge is missing": "SELECT count(*) FROM envelopes WHERE charge IS NOT NULL "
     "AND charge NOT IN (SELECT hash FROM charges)",
@@ -94,7 +95,7 @@ class Checks:
         """Envelopes and charges that are not what was written."""
         wrong = 0
         for *values, total in self._connection.execute(
-            "SELECT mailbox, n, id, expires_hour, charge, body, sum FROM envelopes"
+            "SELECT place, id, expires_hour, charge, body, sum FROM envelopes"
         ):
             wrong += total != sum_of(*values)
         for *values, total in self._connection.execute(
@@ -122,7 +123,7 @@ class Checks:
     def metered(self) -> Iterator[tuple[Hash, int, bytes]]:
         """Charge, mailbox's row and id of all metered envelopes that wait."""
         yield from self._connection.execute(
-            "SELECT charge, mailbox, id FROM envelopes WHERE charge IS NOT NULL"
+            f"SELECT charge, {ROW}, id FROM envelopes WHERE charge IS NOT NULL"  # noqa: S608
         )
 
     def _count(self, query: str) -> int:

@@ -1,8 +1,8 @@
 """The tables of the relay, as plain SQL.
 
-No table has a row order that ties unrelated mailboxes: keys are random or hashes, and ``n`` counts
-within one mailbox. Ends are whole hours or days, and finer times of answers are sealed.
-docs/metadata.md lists every column with purpose and retention.
+No table has a row order that ties unrelated mailboxes: keys are random or hashes, and the places of
+envelopes count within one mailbox. Ends are whole hours or days, and finer times of answers are
+sealed. docs/metadata.md lists every column with purpose and retention.
 """
 
 from __future__ import annotations
@@ -83,8 +83,7 @@ CREATE TABLE adjustments (
 """
 """What version 3 added for reports."""
 
-ENVELOPE_SUMS: Final = """
-ALTER TABLE envelopes ADD COLUMN sum BLOB;
+CHARGE_SUMS: Final = """
 ALTER TABLE charges ADD COLUMN sum BLOB;
 """
 """What version 3 added: see :mod:`kurir_server.store.sums`."""
@@ -113,6 +112,22 @@ CREATE TABLE accepted_seconds (
 ) WITHOUT ROWID, STRICT;
 """
 """What version 4 put in the place of seconds in clear, which ordered the answers."""
+ENVELOPES: Final = """
+CREATE TABLE envelopes (
+    place INTEGER PRIMARY KEY,
+    id BLOB NOT NULL,
+    expires_hour INTEGER NOT NULL,
+    charge BLOB,
+    body BLOB NOT NULL,
+    sum BLOB
+) STRICT;
+CREATE UNIQUE INDEX envelopes_by_id ON envelopes (place >> 26, id);
+"""
+"""What version 4 has in place of an older table; see :mod:`kurir_server.store.places`."""
+
+PAGE_BYTES: Final = 8_192
+"""Of a new database: bodies of 2 and 4 KiB lie in the leaves of their table, in the order of keys,
+and not in overflow pages, which lie in the order of arrival."""
 
 SCHEMA: Final = (
     """
@@ -133,17 +148,6 @@ CREATE TABLE mailboxes (
     handed_n INTEGER NOT NULL,
     keep_until INTEGER NOT NULL
 ) STRICT;
-
-CREATE TABLE envelopes (
-    mailbox INTEGER NOT NULL,
-    n INTEGER NOT NULL,
-    id BLOB NOT NULL,
-    expires_hour INTEGER NOT NULL,
-    charge BLOB,
-    body BLOB NOT NULL,
-    PRIMARY KEY (mailbox, n)
-) WITHOUT ROWID, STRICT;
-CREATE UNIQUE INDEX envelopes_by_id ON envelopes (mailbox, id);
 
 CREATE TABLE cards (
     mailbox INTEGER PRIMARY KEY,
@@ -208,7 +212,8 @@ CREATE TABLE rate_cards (
     + LEDGER
     + EVIDENCE
     + REPORTS
-    + ENVELOPE_SUMS
+    + CHARGE_SUMS
     + INVOICES
     + SEALED_SECONDS
+    + ENVELOPES
 )

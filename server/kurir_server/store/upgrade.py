@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 from typing import Final
 
@@ -9,8 +10,10 @@ from kurir_billing.leaf import open_leaf
 from kurir_billing.ledger import entry_hash
 from kurir_billing.party import Party
 from kurir_server.errors import DatabaseError
+from kurir_server.store.places import ROW_BITS, place_of
 from kurir_server.store.schema import (
-    ENVELOPE_SUMS,
+    CHARGE_SUMS,
+    ENVELOPES,
     EVIDENCE,
     INVOICES,
     LEDGER,
@@ -90,8 +93,9 @@ def _add_evidence(connection: sqlite3.Connection) -> None:
     """No window is remembered as open. Businesses go on as they were, without signed terms
     and without a limit on starts, until the operator approves them again. Envelopes that are there
     now count as whole."""
-    for tables in (EVIDENCE, REPORTS, ENVELOPE_SUMS):
+    for tables in (EVIDENCE, REPORTS, CHARGE_SUMS):
         _add(connection, tables)
+    connection.execute("ALTER TABLE envelopes ADD COLUMN sum BLOB")
     connection.create_function("sum_of", -1, sum_of, deterministic=True)
     connection.execute(
         "UPDATE envelopes SET sum = sum_of(mailbox, n, id, expires_hour, charge, body)"
@@ -115,7 +119,47 @@ def _seal_seconds(connection: sqlite3.Connection) -> None:
     _add(connection, "DROP TABLE accepted_seconds;" + SEALED_SECONDS)
 
 
-_STEPS: Final = (_add_ledger, _to_three, _seal_seconds)
+def _to_four(connection: sqlite3.Connection) -> None:
+    """3 to 4."""
+    _seal_seconds(connection)
+    _put_in_place(connection)
+
+
+def _put_in_place(connection: sqlite3.Connection) -> None:
+    """Mailboxes get shorter rows and count anew; what waits keeps its order, and what is not as it
+    was written stays so. Envelopes and cards of no mailbox, which nobody can have, go."""
+    mailboxes = connection.execute("SELECT row, handed_n FROM mailboxes").fetchall()
+    taken = {row for row, _ in mailboxes}
+    connection.execute("DROP INDEX envelopes_by_id")
+    connection.execute("ALTER TABLE envelopes RENAME TO old_envelopes")
+    _add(connection, ENVELOPES)
+    for row, handed_n in mailboxes:
+        while (new_row := secrets.randbits(ROW_BITS)) in taken:
+            pass
+        taken.add(new_row)
+        new_n = new_handed_n = 0
+        for n, *values, total in connection.execute(
+            """SELECT n, id, expires_hour, charge, body, sum FROM old_envelopes
+            WHERE mailbox = ? ORDER BY n""",
+            (row,),
+        ):
+            new_n += 1
+            new_handed_n += n <= handed_n
+            place = place_of(new_row, new_n)
+            new_total = sum_of(place, *values) if total == sum_of(row, n, *values) else None
+            connection.execute(
+                "INSERT INTO envelopes VALUES (?, ?, ?, ?, ?, ?)", (place, *values, new_total)
+            )
+        connection.execute(
+            "UPDATE mailboxes SET row = ?, next_n = ?, handed_n = ? WHERE row = ?",
+            (new_row, new_n + 1, new_handed_n, row),
+        )
+        connection.execute("UPDATE cards SET mailbox = ? WHERE mailbox = ?", (new_row, row))
+    connection.execute("DELETE FROM cards WHERE mailbox NOT IN (SELECT row FROM mailboxes)")
+    connection.execute("DROP TABLE old_envelopes")
+
+
+_STEPS: Final = (_add_ledger, _to_three, _to_four)
 """From each version to the next, from 1 on."""
 
 
