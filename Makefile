@@ -129,6 +129,11 @@ alike: $(STAMP) ## Price 100,000 messages by relay, replay and oracle, and compa
 soak: $(STAMP) ## Kill relay and clients 200 times under 20,000 messages; see that nothing is lost
 	@$(BIN)/python -m tests.faults.soak $(SOAK)
 
+# POWER="--cycles 10 --seed 7" repeats what printed that seed.
+.PHONY: power-loss
+power-loss: $(STAMP) ## Cut the power of 50 relays at random places; see that what was told is on disk
+	@$(BIN)/python -m tests.faults.power_loss $(POWER)
+
 # A run goes on from the last one; MUTANTS=--fresh begins anew, MUTANTS=kurir_billing takes one
 # package. What it needs comes beside the rest, in its own lock.
 .PHONY: mutants

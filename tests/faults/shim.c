@@ -1,7 +1,8 @@
 /* A disk that can be recorded and broken, for LD_PRELOAD under a relay.
  *
  * KURIR_SHIM_DB    the database; its -wal and -journal and its folder are watched as well
- * KURIR_SHIM_LOG   where each change is recorded, in order (optional)
+ * KURIR_SHIM_LOG   where each change is recorded, in order; a sync is then only recorded, for the
+ *                  record is the disk (optional)
  * KURIR_SHIM_FAIL  a file with an errno: while it holds one, nothing can be written, or with an s
  *                  behind it, nothing can be synced (optional)
  *
@@ -166,7 +167,7 @@ CUT(ftruncate64, off64_t)
         int done;                                   \
         if (kind(fd) && fails(1))                   \
             return -1;                              \
-        done = REAL(name)(fd);                      \
+        done = kind(fd) && log_fd >= 0 ? 0 : REAL(name)(fd); \
         if (done == 0)                              \
             note('s', kind(fd), 0, NULL, 0);        \
         return done;                                \
