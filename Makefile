@@ -69,15 +69,16 @@ format: $(STAMP) ## Rewrite the code in the house format
 	$(BIN)/ruff format $(CODE)
 
 .PHONY: bench
-bench: $(STAMP) ## Measure
+bench: $(STAMP) ## Measure the relay beside other servers, and what metering costs it
 	$(BIN)/python -m bench $(BENCH)
+	$(BIN)/python -m bench.metering
 
 .PHONY: bench-stalled
 bench-stalled: $(STAMP) ## Measure what readers that never read do to the others
 	$(BIN)/python -m bench.stalled $(BENCH)
 
 .PHONY: bench-metering
-bench-metering: $(STAMP) ## Measure what metered messages cost the relay beside unmetered ones
+bench-metering: $(STAMP) ## Measure the second of these alone
 	$(BIN)/python -m bench.metering $(BENCH)
 
 # MILLION="--charges 20000 --businesses 20" for a short run.
