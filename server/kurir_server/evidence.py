@@ -60,8 +60,8 @@ class Evidence:
         self._keys = keys
         self._lanes: Verified[Lane] = Verified(LANE_CACHE)
         self._lists: Verified[tuple[bytes, bytes]] = Verified(LIST_CACHE)
-        self._grants: Verified[tuple[Hash, BusinessId, MailboxId]] = Verified(GRANT_CACHE)
-        self._entries: Verified[tuple[Entry, Hash, BusinessId, MailboxId]] = Verified(GRANT_CACHE)
+        self._grants: Verified[tuple[Grant, BusinessId, MailboxId]] = Verified(GRANT_CACHE)
+        self._entries: Verified[tuple[Entry, Grant, BusinessId, MailboxId]] = Verified(GRANT_CACHE)
 
     def check_signed(self, charge: Charge, message: bytes, name: Hash, now: int) -> None:
         """
@@ -116,7 +116,7 @@ class Evidence:
         return Shown(is_open, is_open and charge.entry is not None)
 
     def _check_grant(self, grant: Grant, business_id: BusinessId, mailbox: Mailbox) -> None:
-        key = (grant.hash, business_id, mailbox.id)
+        key = (grant, business_id, mailbox.id)
         if key in self._grants:
             return
         check_grant(
@@ -132,7 +132,7 @@ class Evidence:
     def _check_entry(
         self, entry: Entry, grant: Grant, business_id: BusinessId, mailbox: Mailbox
     ) -> None:
-        key = (entry, grant.hash, business_id, mailbox.id)
+        key = (entry, grant, business_id, mailbox.id)
         if key in self._entries:
             return
         check_entry(
