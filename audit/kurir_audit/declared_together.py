@@ -34,6 +34,14 @@ TOGETHER: Final = (
         "1 to 2 hours after the answer",
     ),
     Together(
+        ("envelopes.body", "envelopes.charge", "mailboxes.id"),
+        "Where their rows lie in the file follows in part the order in which they came: overflow "
+        "pages of bodies, and the places of small rows within one page. Beside the order of what "
+        "waits in an address that makes some answers likelier than others to belong to a message; "
+        "docs/threat-model.md has figures.",
+        "while both wait; of small rows until their page is split or packed anew",
+    ),
+    Together(
         ("envelopes.expires_hour", "envelopes.charge", "charges.accepted_hour"),
         "With usual lives `expires_hour` tells in which hour a customer's message came to a "
         "business's address, and `accepted_hour` the hour of an answer that waits. A message can "

@@ -127,7 +127,10 @@ def sign(lane_key: SigningKeyPair, unsigned: Sequence[Unsigned]) -> list[Sealed]
     if len(unsigned) == 1:
         signature = lane_key.sign(charges.charge_message(*unsigned[0].fields))
         return [_signed(unsigned[0], None, signature)]
-    leaves = [leaf_hash(item.charge_hash) for item in unsigned]
+    # In the order of their hashes: the relay keeps each one's index, and the order in which they
+    # were written is mostly that of the customers' messages.
+    ordered = sorted(unsigned, key=lambda item: item.charge_hash)
+    leaves = [leaf_hash(item.charge_hash) for item in ordered]
     size = len(leaves)
 
     @functools.cache  # the proofs of a list share most of their hashes
@@ -135,10 +138,11 @@ def sign(lane_key: SigningKeyPair, unsigned: Sequence[Unsigned]) -> list[Sealed]
         return Growing(leaves[index << level : (index + 1) << level]).root()
 
     signature = lane_key.sign(list_message(Growing(leaves).root(), size, lane_key.public))
-    return [
-        _signed(item, Listed(index, size, list(inclusion_proof(index, size, node))), signature)
-        for index, item in enumerate(unsigned)
-    ]
+    listed = {
+        item.charge_hash: Listed(index, size, list(inclusion_proof(index, size, node)))
+        for index, item in enumerate(ordered)
+    }
+    return [_signed(item, listed[item.charge_hash], signature) for item in unsigned]
 
 
 def _signed(item: Unsigned, listed: Listed | None, signature: bytes) -> Sealed:
