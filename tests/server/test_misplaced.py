@@ -12,10 +12,10 @@ from tests.server.rig import Rig
 
 
 def test_nobody_gets_what_is_of_another_mailbox(rig: Rig) -> None:
-    """The sum of such an envelope is right; each body of 4 KiB has a page of its own."""
+    """The sum of such an envelope is right; each body of 2 KiB has a leaf of its own."""
     boxes = sorted((rig.personal() for _ in range(2)), key=rig.row)
     for box in boxes:
-        assert rig.submit(box.write(4_096), box.write(4_096)) == [None, None]
+        assert rig.submit(box.write(2_048), box.write(2_048)) == [None, None]
     rig.store.checkpoint()
     rig.store.close()
     data = bytearray(rig.store.path.read_bytes())

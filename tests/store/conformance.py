@@ -189,6 +189,58 @@ class Conformance(AboutMailboxes, AboutBusinesses, AboutCharges, AboutLedger, Ab
         assert undone == [2, 1, 2, 1]
         assert stage.run(lambda rows: rows.minute()) == 2
 
+    def test_a_mailbox_is_as_the_last_who_wrote_left_it(self, stage: Stage) -> None:
+        """Whatever a store keeps in mind between transactions."""
+        row, other = stage.mailbox(1), stage.backend.open()
+
+        def count(rows: Rows, depth: int, fails: bool = False) -> int:
+            found = rows.mailbox(box_id(1))
+            assert found == rows.mailbox_at(row)
+            assert found is not None
+            before, found.depth = found.depth, depth
+            rows.put_counters(found)
+            rows.keep_mailbox(row, depth + 1_000)
+            rows.set_refused(row, depth)
+            again = rows.mailbox(box_id(1))
+            assert again == rows.mailbox_at(row)
+            assert again is not None
+            assert (again.depth, again.keep_until, again.refused) == (depth, depth + 1_000, depth)
+            if fails:
+                raise OurFaultError
+            return before
+
+        def counted_only(rows: Rows) -> None:
+            found = rows.mailbox_at(row)
+            assert found is not None
+            found.depth = 99
+            rows.put_counters(found)
+            raise OurFaultError
+
+        assert stage.run(lambda rows: count(rows, 1)) == 0
+        assert stage.run(lambda rows: count(rows, 2)) == 1
+        with pytest.raises(OurFaultError):
+            stage.run(counted_only)
+        assert stage.run(lambda rows: count(rows, 2)) == 2
+        with pytest.raises(OurFaultError):
+            stage.run(lambda rows: count(rows, 3, fails=True))
+        assert stage.run(lambda rows: count(rows, 4)) == 2
+        assert other.transact(lambda rows: count(rows, 5)) == 4
+        assert stage.run(lambda rows: count(rows, 6)) == 5
+        assert other.read(lambda rows: count(rows, 7)) == 6
+        assert other.transact(lambda rows: count(rows, 8)) == 6
+        found = stage.store.read(lambda rows: rows.mailbox_at(row))
+        assert found is not None
+        assert (found.depth, found.keep_until, found.refused) == (8, 1_008, 8)
+        other.transact(lambda rows: rows.delete_mailbox(row))
+        assert stage.run(lambda rows: (rows.mailbox(box_id(1)), rows.mailbox_at(row))) == (
+            None,
+            None,
+        )
+        stage.run(lambda rows: rows.add_mailbox(box_id(1), b"k", gate(1), 5))
+        assert other.transact(lambda rows: rows.mailbox(box_id(1))) is not None
+        stage.run(lambda rows: rows.delete_mailbox(found.row))
+        other.close()
+
     def test_a_store_tells_whether_a_transaction_wrote(self, stage: Stage) -> None:
         before = stage.store.changes
         stage.run(lambda rows: rows.minute())
@@ -330,6 +382,16 @@ input()
             assert minute == 1
             assert child.stdout.readline() == "done\n"
             self.tell(child)
+
+    def test_what_another_process_wrote_is_seen(self, stage: Stage) -> None:
+        row = stage.mailbox(1)
+        stage.run(lambda rows: rows.mailbox_at(row))
+        work = f"store.transact(lambda rows: rows.set_refused({row}, 4))"
+        with self.child(stage, work) as child:
+            assert child.wait(30) == 0
+        found = stage.run(lambda rows: rows.mailbox_at(row))
+        assert found is not None
+        assert found.refused == 4
 
     def test_a_process_that_is_killed_inside_a_transaction_did_nothing(self, stage: Stage) -> None:
         with self.child(stage, self.INSIDE) as child:

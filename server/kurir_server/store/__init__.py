@@ -27,6 +27,7 @@ from kurir_server.store.checks import Checks
 from kurir_server.store.copy import backup_minute, copy_to, put_in_place
 from kurir_server.store.envelopes import EnvelopeRows
 from kurir_server.store.errors import Translating, hint_for, name_of, translated
+from kurir_server.store.known import Known
 from kurir_server.store.ledger import LedgerRows
 from kurir_server.store.mailboxes import Database, MailboxRows
 from kurir_server.store.reports import ReportRows
@@ -42,10 +43,10 @@ _UNUSED: Final = "SELECT freelist_count * page_size FROM pragma_freelist_count, 
 
 
 class SqlRows(MailboxRows, EnvelopeRows, BusinessRows, BillingRows, LedgerRows, ReportRows):
-    """Implements :class:`kurir_server.rows.Rows`."""
+    """Implements :class:`kurir_server.rows.Rows`, for one transaction."""
 
-    def __init__(self, db: Database) -> None:
-        super().__init__(db)
+    def __init__(self, db: Database, known: Known) -> None:
+        super().__init__(db, known)
         self.undo: list[Callable[[], None]] = []
 
     def if_undone(self, undo: Callable[[], None]) -> None:
@@ -59,7 +60,7 @@ class Store:
         self._connection = connection
         self._path = path
         self._database = Translating(connection)
-        self.rows = SqlRows(self._database)
+        self._known = Known()
 
     @classmethod
     def create(cls, path: Path, relay_id: bytes) -> Store:
@@ -146,6 +147,11 @@ class Store:
             connection.close()
             raise
         return cls(connection, path)
+
+    @property
+    def rows(self) -> SqlRows:
+        """For a single look-up outside of :meth:`transact` and :meth:`read`."""
+        return SqlRows(self._database, Known())
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -238,16 +244,21 @@ class Store:
         :raises StorageError: not at present; nothing of it holds
         :raises DamagedError: what ``work`` met is not as it was written; nothing of it holds
         """
+        rows = SqlRows(self._database, self._known)
         try:
             self.begin()
-            result = work(self.rows)
+            version = self._execute("PRAGMA data_version")
+            self._known.begin((version, self.changes))
+            result = work(rows)
+            rows.write_back()
             self.commit()
-            self.rows.undo.clear()
+            self._known.end((version, self.changes))
+            rows.undo.clear()
         except sqlite3.Error as error:
             # Rows that are read lazily raise past Translating.
             raise translated(error) from error
         finally:
-            self._undo()
+            self._undo(rows)
         return result
 
     def read(self, work: Callable[[SqlRows], T]) -> T:
@@ -255,14 +266,15 @@ class Store:
 
         :raises StorageError: not at present
         """
+        rows = SqlRows(self._database, Known())
         try:
             # Deferred: it takes a snapshot at its first read, and no lock.
             self._execute("BEGIN")
-            return work(self.rows)
+            return work(rows)
         except sqlite3.Error as error:
             raise translated(error) from error
         finally:
-            self._undo()
+            self._undo(rows)
 
     def begin(self) -> None:
         """:raises StorageError: not at present"""
@@ -314,11 +326,11 @@ class Store:
         """Close the file."""
         self._connection.close()
 
-    def _undo(self) -> None:
+    def _undo(self, rows: SqlRows) -> None:
         """Whatever did not come to the disk."""
         self.rollback()
-        while self.rows.undo:
-            self.rows.undo.pop()()
+        while rows.undo:
+            rows.undo.pop()()
 
     def _execute(self, sql: str) -> list[Any]:
         try:

@@ -16,7 +16,7 @@ from kurir_server.errors import StorageError
 
 MARK: Final = "backup_minute"
 """The key of ``meta`` that a backup has: the last minute of relay time in it."""
-PAGES: Final = 512
+PAGES: Final = 1_024
 """Copied in one step: 4 MiB."""
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 from kurir_server.rows import Mailbox
+from kurir_server.store.known import Known, counters_of
 from kurir_server.store.places import ROW_BITS, span_of
 from kurir_wire.ids import Hash, MailboxId
 
@@ -42,16 +43,19 @@ class Database(Protocol):
 class MailboxRows:
     """The part of :class:`~kurir_server.rows.Rows` about mailboxes."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, known: Known) -> None:
         self._db = db
+        self._known = known
 
     def mailbox(self, mailbox_id: MailboxId) -> Mailbox | None:
-        found = self._db.execute(_MAILBOX + "id = ?", (mailbox_id,)).fetchone()
-        return Mailbox(*found) if found else None
+        return self._known.named(mailbox_id) or self._found(_MAILBOX + "id = ?", mailbox_id)
 
     def mailbox_at(self, row: int) -> Mailbox | None:
-        found = self._db.execute(_MAILBOX + "row = ?", (row,)).fetchone()
-        return Mailbox(*found) if found else None
+        return self._known.at(row) or self._found(_MAILBOX + "row = ?", row)
+
+    def _found(self, query: str, key: int | bytes) -> Mailbox | None:
+        found = self._db.execute(query, (key,)).fetchone()
+        return self._known.add(found) if found else None
 
     def add_mailbox(
         self, mailbox_id: MailboxId, read_pk: bytes, gate: Hash, keep_until: int
@@ -67,26 +71,31 @@ class MailboxRows:
             added = done.rowcount
 
     def put_counters(self, mailbox: Mailbox) -> None:
+        if not self._known.count(mailbox):
+            self._write_counters(mailbox)
+
+    def write_back(self) -> None:
+        """Write the counters that were put, at the end of a transaction."""
+        for mailbox in self._known.take_counted():
+            self._write_counters(mailbox)
+
+    def _write_counters(self, mailbox: Mailbox) -> None:
         self._db.execute(
             """UPDATE mailboxes SET next_n = ?, depth = ?, size = ?, debt = ?, handed_n = ?
             WHERE row = ?""",
-            (
-                mailbox.next_n,
-                mailbox.depth,
-                mailbox.size,
-                mailbox.debt,
-                mailbox.handed_n,
-                mailbox.row,
-            ),
+            (*counters_of(mailbox), mailbox.row),
         )
 
     def keep_mailbox(self, row: int, keep_until: int) -> None:
         self._db.execute("UPDATE mailboxes SET keep_until = ? WHERE row = ?", (keep_until, row))
+        self._known.keep(row, keep_until)
 
     def set_refused(self, row: int, categories: int) -> None:
         self._db.execute("UPDATE mailboxes SET refused = ? WHERE row = ?", (categories, row))
+        self._known.refuse(row, categories)
 
     def delete_mailbox(self, row: int) -> None:
+        self._known.drop(row)
         self._db.execute(
             """UPDATE charges SET private_hash = NULL, body = NULL, sum = NULL WHERE hash IN
             (SELECT charge FROM envelopes WHERE place BETWEEN ? AND ? AND charge IS NOT NULL)""",

@@ -125,9 +125,10 @@ CREATE UNIQUE INDEX envelopes_by_id ON envelopes (place >> 26, id);
 """
 """What version 4 has in place of an older table; see :mod:`kurir_server.store.places`."""
 
-PAGE_BYTES: Final = 8_192
-"""Of a new database: bodies of 2 and 4 KiB lie in the leaves of their table, in the order of keys,
-and not in overflow pages, which lie in the order of arrival."""
+PAGE_BYTES: Final = 4_096
+"""A leaf of ``envelopes`` holds one body of 2 KiB; a longer one lies in overflow pages. No larger
+pages: SQLite leaves copies of what it moved in the gaps of a leaf that it rebuilds, which
+``secure_delete`` does not overwrite, and with several bodies to a leaf that is frequent."""
 
 SCHEMA: Final = (
     """

@@ -1,0 +1,102 @@
+"""Mailboxes that need not be read again: as the last transaction left them.
+
+Most requests are for a mailbox that another one was for a moment ago. Counters are changed here and
+written once, at the end of the transaction. Nothing of it outlives a transaction that failed, or a
+commit of somebody else: SQLite's ``data_version`` tells of one by another connection, the count
+of changes of one past this.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from kurir_server.rows import Mailbox
+from kurir_wire.ids import MailboxId
+
+MOST: Final = 8_192
+"""Mailboxes remembered from one transaction to the next; about 5 MiB."""
+_COUNTERS: Final = slice(4, 9)
+_KEEP_UNTIL: Final = 9
+_REFUSED: Final = 10
+
+
+class Known:
+    """What is known of mailboxes; ``state``: of the database when it was."""
+
+    def __init__(self) -> None:
+        self._values: dict[int, list[Any]] = {}
+        self._row_of: dict[MailboxId, int] = {}
+        self._counted: set[int] = set()
+        self._state: object = None
+
+    def begin(self, state: object) -> None:
+        """A transaction begins. ``state`` differs if anybody else has written."""
+        if state != self._state or len(self._values) > MOST:
+            self._forget()
+        self._state = None  # until it is on disk
+
+    def end(self, state: object) -> None:
+        """It is on disk."""
+        self._state = state
+
+    def named(self, mailbox_id: MailboxId) -> Mailbox | None:
+        """A copy."""
+        row = self._row_of.get(mailbox_id)
+        return None if row is None else Mailbox(*self._values[row])
+
+    def at(self, row: int) -> Mailbox | None:
+        """A copy."""
+        values = self._values.get(row)
+        return None if values is None else Mailbox(*values)
+
+    def add(self, values: tuple[Any, ...]) -> Mailbox:
+        """One that was read; its fields as the record has them."""
+        mailbox = Mailbox(*values)
+        self._values[mailbox.row] = list(values)
+        self._row_of[mailbox.id] = mailbox.row
+        return mailbox
+
+    def count(self, mailbox: Mailbox) -> bool:
+        """Counters that are to be written.
+
+        :returns: whether the mailbox is known; else nothing is noted
+        """
+        values = self._values.get(mailbox.row)
+        if values is None:
+            return False
+        values[_COUNTERS] = counters_of(mailbox)
+        self._counted.add(mailbox.row)
+        return True
+
+    def take_counted(self) -> list[Mailbox]:
+        """Those whose counters are to be written."""
+        counted = [Mailbox(*self._values[row]) for row in self._counted]
+        self._counted.clear()
+        return counted
+
+    def keep(self, row: int, keep_until: int) -> None:
+        """It was written so."""
+        if row in self._values:
+            self._values[row][_KEEP_UNTIL] = keep_until
+
+    def refuse(self, row: int, categories: int) -> None:
+        """It was written so."""
+        if row in self._values:
+            self._values[row][_REFUSED] = categories
+
+    def drop(self, row: int) -> None:
+        """It was deleted."""
+        values = self._values.pop(row, None)
+        if values is not None:
+            del self._row_of[values[1]]
+        self._counted.discard(row)
+
+    def _forget(self) -> None:
+        self._values.clear()
+        self._row_of.clear()
+        self._counted.clear()
+
+
+def counters_of(mailbox: Mailbox) -> tuple[int, ...]:
+    """In the order of the record."""
+    return mailbox.next_n, mailbox.depth, mailbox.size, mailbox.debt, mailbox.handed_n
