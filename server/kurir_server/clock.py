@@ -21,9 +21,17 @@ from kurir_wire.ids import DAY, MINUTE
 LEAP: Final = 10 * MINUTE
 """Seconds that the machine's clock and the steady one may come apart by; more is a leap."""
 DOUBT: Final = DAY
-"""Seconds for which a leap ahead has to stand before things end by it."""
+"""Seconds for which a leap has to stand before it is taken for the time, and things end by it."""
 MAX_OFFSET: Final = 3_660 * DAY
 """A demo may jump ten years; more is a mistake and would overflow somebody's calendar."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Leap:
+    """``at`` in seconds of the steady clock."""
+
+    at: float
+    is_ahead: bool
 
 
 @dataclass(slots=True)
@@ -44,7 +52,7 @@ class Clock:
     behind: int = 0
     _sure: float | None = None
     _seen: float = 0.0
-    _doubted: float | None = None
+    _doubted: _Leap | None = None
 
     def start(self, floor: int, sure: int = 0) -> None:
         """:param floor: the last minute on disk, in seconds
@@ -79,16 +87,19 @@ class Clock:
     def _surely(self, wall: int, tick: float) -> int:
         """What the time is at least, in seconds UTC."""
         expected = wall if self._sure is None else self._sure + tick - self._seen
-        if self.demo_file is not None or wall - expected <= LEAP:
+        apart = wall - expected
+        if self.demo_file is not None or abs(apart) <= LEAP:
             self._doubted = None
-        elif self._doubted is None:
-            self._doubted = tick
-            self.log(Event.CLOCK_AHEAD, seconds=int(wall - expected))
-        elif tick - self._doubted >= DOUBT:
+        elif self._doubted is None or self._doubted.is_ahead != (apart > 0):
+            self._doubted = _Leap(tick, apart > 0)
+            if apart > 0:
+                self.log(Event.CLOCK_AHEAD, seconds=int(apart))
+        elif tick - self._doubted.at >= DOUBT:
             self._doubted = None
+        # Back is doubted as well: what was sure before is so again when the clock comes back.
         self._sure = expected if self._doubted is not None else float(wall)
         self._seen = tick
-        return int(self._sure)
+        return min(int(self._sure), wall)
 
     def _read_demo(self, path: Path, *, strict: bool) -> None:
         """Read the offset again if the file changed. A file that is being rewritten keeps the old

@@ -138,6 +138,42 @@ def test_nothing_ends_by_a_leap_that_is_taken_back(both: Both) -> None:
     assert said[0][1] == 3 * DAY
 
 
+def test_coming_back_from_a_leap_back_is_no_leap_ahead(both: Both) -> None:
+    """Else what is sure would stay three days behind, and no client with a right clock could make
+    a mailbox after another leap ahead was taken back."""
+    text = io.StringIO()
+    clock = Clock(Log(text))
+    clock.moment()
+    both.wall -= 3 * DAY
+    for _ in range(2):
+        both.go(3_600)
+        assert clock.moment().sure == int(both.wall), "nothing ends by more than the clock says"
+    both.wall += 3 * DAY
+    assert (clock.moment().sure, clock.moment().doubt) == (int(both.wall), 0)
+    both.wall -= 3 * DAY
+    both.go(DAY - 1)
+    clock.moment()
+    both.wall += 6 * DAY
+    both.go(10)
+    assert clock.moment().doubt == 3 * DAY, "a leap ahead has its own day"
+    both.go(DAY - 1)
+    assert clock.moment().doubt == 3 * DAY
+    assert [event["event"] for event in events(text)] == [
+        *("clock-behind", "clock-behind", "clock-ahead")
+    ]
+
+
+def test_a_leap_back_that_stands_for_a_day_is_the_time(both: Both) -> None:
+    clock = Clock(Log(io.StringIO()))
+    clock.moment()
+    both.wall -= 3 * DAY
+    clock.moment()
+    both.go(DAY)
+    clock.moment()
+    both.wall += 3 * DAY
+    assert clock.moment().doubt == 3 * DAY
+
+
 def test_a_leap_that_stands_for_a_day_is_the_time(both: Both) -> None:
     clock = Clock(Log(io.StringIO()))
     clock.moment()
