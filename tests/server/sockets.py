@@ -18,10 +18,11 @@ from kurir_server import admin, keyfiles
 from kurir_server.app import App
 from kurir_server.clock import Clock
 from kurir_server.doors import Room
-from kurir_server.listener import Listener, Session, Timing
+from kurir_server.listener import Listener, Timing
 from kurir_server.log import Log
 from kurir_server.peer import Peer
 from kurir_server.store import open_async
+from kurir_server.websocket import Session
 from kurir_wire.frames import Welcome
 from kurir_wire.limits import SUBPROTOCOL
 from tests.server.helpers import Client
@@ -41,10 +42,11 @@ class Echo:
         self.peer = peer
         self.closed = asyncio.Event()
 
-    async def on_frame(self, data: bytes | str) -> None:
+    def on_frame(self, data: bytes | str) -> Awaitable[None] | None:
         if data == b"break":
             raise KeyError("canary-word")
         self.peer.emit([data.encode() if isinstance(data, str) else data])
+        return None
 
     def on_close(self) -> None:
         self.closed.set()
