@@ -106,8 +106,9 @@ class Listener:
         return bound[0], bound[1]
 
     async def stop(self) -> None:
-        """Accept no more, say goodbye to those who are here, and wait until they are gone. Who does
-        not take the goodbye is cut."""
+        """Accept no more, say goodbye to those who are here, and wait until they are gone and what
+        they asked for is done. Who does not take the goodbye is cut, and nobody is waited for
+        without end: what was not acknowledged comes again."""
         if self._server is None or self._is_stopping:
             return
         self._server.close()
@@ -120,7 +121,7 @@ class Listener:
             # Once for the goodbye to leave, once for the answer.
             await asyncio.wait((waiting,), timeout=2 * self.timing.close)
             for socket in list(self._here):
-                socket.cut()
+                socket.abandon()
             await waiting
         for watch in self._watches:
             watch.cancel()

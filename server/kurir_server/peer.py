@@ -122,7 +122,7 @@ class Peer:
 
     def emit(self, frames: Sequence[bytes], close: tuple[int, str] | None = None) -> None:
         """Send frames in order, then close if asked to. Returns at once."""
-        if self._is_gone:
+        if self._is_gone or not (frames or close):
             return
         self._close = self._close or close
         self._outbox += frames

@@ -56,6 +56,7 @@ class Socket(asyncio.Protocol):
         "_is_deaf",
         "_is_heard",
         "_is_lost",
+        "_is_paused",
         "_listener",
         "_message",
         "_offset",
@@ -86,6 +87,7 @@ class Socket(asyncio.Protocol):
         self._is_deaf = False  # nothing that still comes is for a session
         self._is_heard = True
         self._is_lost = False
+        self._is_paused = False
 
     # The transport's side
 
@@ -97,14 +99,15 @@ class Socket(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._is_heard = True
         if self._worker is not None:
-            # Read before the pause.
             self._unread, self._offset = self._unread[self._offset :] + data, 0
+            # Not before something comes: who goes is noticed while it is read.
+            if not self._is_paused and not self.transport.is_closing():
+                self._is_paused = True
+                self.transport.pause_reading()
             return
         self._unread = data
         waiting = self._work_off()
         if waiting is not None:
-            if not self.transport.is_closing():
-                self.transport.pause_reading()
             self._worker = asyncio.create_task(self._wait(waiting))
 
     def pause_writing(self) -> None:
@@ -153,9 +156,15 @@ class Socket(asyncio.Protocol):
 
     # The listener's side
 
+    def abandon(self) -> None:
+        """Cut it, and do not finish what it asked for."""
+        self.cut()
+        if self._worker is not None:
+            self._worker.cancel()
+
     def ask(self) -> None:
         """Is it still there? Whoever has said nothing since it was asked last is cut."""
-        if self._worker is not None:
+        if self._is_paused:
             self._is_heard = True  # perhaps: it is not read at present
         elif self._protocol.state is State.OPEN:
             if not self._is_heard:
@@ -199,19 +208,22 @@ class Socket(asyncio.Protocol):
 
     async def _wait(self, waiting: Awaitable[None]) -> None:
         following: Awaitable[None] | None = waiting
-        while following is not None:
-            try:
-                await following
-                if self._peer is not None:
-                    await self._peer.room()
-            except Exception as error:
-                self._fault(error)
-            following = self._work_off()
-        self._worker = None
-        if self._is_lost:
-            self._end()
-        elif not self.transport.is_closing():
-            self.transport.resume_reading()
+        try:
+            while following is not None:
+                try:
+                    await following
+                    if self._peer is not None:
+                        await self._peer.room()
+                except Exception as error:
+                    self._fault(error)
+                following = self._work_off()
+        finally:
+            self._worker = None
+            if self._is_lost:
+                self._end()
+            elif self._is_paused and not self.transport.is_closing():
+                self._is_paused = False
+                self.transport.resume_reading()
 
     def _take(self, event: Event) -> Awaitable[None] | None:
         if isinstance(event, Frame):
