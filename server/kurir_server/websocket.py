@@ -163,12 +163,12 @@ class Socket(asyncio.Protocol):
             self._worker.cancel()
 
     def ask(self) -> None:
-        """Is it still there? Whoever has said nothing since it was asked last is cut."""
+        """Is it still there? Who has said nothing since it was asked last goes."""
         if self._is_paused:
             self._is_heard = True  # perhaps: it is not read at present
         elif self._protocol.state is State.OPEN:
             if not self._is_heard:
-                self.cut()
+                self.say_goodbye(INTERNAL_ERROR, "no answer to a ping")
                 return
             self._is_heard = False
             self._protocol.send_ping(b"")

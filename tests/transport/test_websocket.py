@@ -309,7 +309,7 @@ async def test_with_tls(tmp_path: Path) -> None:
 
 
 async def test_who_is_silent_is_asked_and_who_does_not_answer_is_cut() -> None:
-    bench = Bench(ping=0.3)
+    bench = Bench(ping=0.3, close=0.2)
     async with bench.running(), bench.client() as good:
         reader, writer, mute = await entered(bench)
         assert await receive(reader) == (0x80 | PING, b"")
@@ -318,6 +318,8 @@ async def test_who_is_silent_is_asked_and_who_does_not_answer_is_cut() -> None:
         await until(lambda: busy.seen == 1, "it is busy")
         waiting.write(frame(BINARY, b"1"))
         await asyncio.wait_for(mute.closed.wait(), 10)
+        code = (1011).to_bytes(2, "big")
+        assert await receive(reader) == (0x80 | CLOSE, code + b"no answer to a ping")
         assert await closed(reader) == b""
         await asyncio.sleep(1)
         assert not busy.closed.is_set(), "the relay itself does not read what it says"
