@@ -64,7 +64,7 @@ CLOSE_SECONDS: Final = 2
 # All connections
 
 MAX_CONNECTIONS: Final = 20_000
-"""Sockets of one process; its memory at 15 KiB each stays within 300 MiB. Fewer where the operating
+"""Sockets of one process; its memory at 8 KiB each stays within 200 MiB. Fewer where the operating
 system lets the process open fewer files."""
 MAX_NETWORK_CONNECTIONS: Final = 1_024
 """Of these from one network: a twentieth, and still a large company behind one address."""

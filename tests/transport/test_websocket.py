@@ -359,6 +359,23 @@ async def test_while_a_session_works_its_socket_is_not_read() -> None:
         await asyncio.wait_for(session.closed.wait(), 10)
 
 
+async def test_small_frames_take_little_memory_while_they_wait() -> None:
+    bench = Bench(close=0.2)
+    full_read = frame(BINARY, b"wait") * 26_000
+    async with bench.running():
+        _, writer, session = await entered(bench)
+        (socket,) = bench.listener.doors.all()
+        async with measured(2 * MIB):
+            socket.data_received(full_read)
+            socket.data_received(full_read)
+            await asyncio.sleep(0)
+        assert session.seen == 1
+        writer.transport.abort()
+        session.go_on.set()
+        await asyncio.wait_for(session.closed.wait(), 60)
+        assert session.seen == 52_000
+
+
 async def test_who_does_not_take_its_answers_may_not_ask() -> None:
     bench = Bench()
     async with bench.running(), measured(4 * MAX_OUTBOX_BYTES):
