@@ -185,7 +185,11 @@ class Listener:
                     break
                 self._to_ask[socket] = now + self.timing.ping
                 self._to_ask.move_to_end(socket)
-                socket.ask()
+                try:
+                    socket.ask()
+                except Exception as error:
+                    # A fault of ours at one must not keep the others from being asked.
+                    self.on_error(error)
 
 
 def _most_files() -> int:

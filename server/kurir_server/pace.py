@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Final, TypeAlias
 
 from kurir_server import limits
@@ -20,7 +20,7 @@ from kurir_wire import codes
 from kurir_wire.entries import Result, Submission
 
 
-class Deed(Enum):
+class Deed(StrEnum):
     """What has a pace."""
 
     CREATE = "making mailboxes"

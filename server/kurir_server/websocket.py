@@ -309,10 +309,12 @@ class Socket(asyncio.Protocol):
 
     def _end(self) -> None:
         self._is_deaf = True
-        if self._session is not None:
-            self._session.on_close()
-            self._session = None
-        self._listener.ended(self)
+        session, self._session = self._session, None
+        try:
+            if session is not None:
+                session.on_close()
+        finally:
+            self._listener.ended(self)
 
     # Writing
 
