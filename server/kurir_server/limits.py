@@ -44,6 +44,9 @@ MAX_OUTSTANDING: Final = 32
 """Requests of one connection that wait for the disk; then its socket is not read."""
 MAX_OUTBOX_BYTES: Final = 8 * 1_048_576
 """Bytes that wait to be sent to one client; then its requests wait as well."""
+HAND_OVER_BYTES: Final = 65_536
+"""Frames that go to a socket in one system call: when it takes no more, the rest waits with us,
+where it counts and can be dropped."""
 SIGNATURES_AT_ONCE: Final = 32
 """Signatures checked in one go (2.7 ms); the rest of a frame has its turn after others."""
 PROOFS_AT_ONCE: Final = 16
@@ -66,7 +69,7 @@ CLOSE_SECONDS: Final = 2
 # All connections
 
 MAX_CONNECTIONS: Final = 20_000
-"""Sockets of one process; its memory at 15 KiB each stays within 300 MiB. Fewer where the operating
+"""Sockets of one process; its memory at 8 KiB each stays within 200 MiB. Fewer where the operating
 system lets the process open fewer files."""
 MAX_NETWORK_CONNECTIONS: Final = 1_024
 """Of these from one network: a twentieth, and still a large company behind one address."""
@@ -82,6 +85,10 @@ MAX_OUTBOXES_BYTES: Final = 256 * 1_048_576
 """Bytes that wait to be sent to all clients together; beyond, whoever hoards the most is cut."""
 RESERVED_FILES: Final = 64
 """Files that the process needs for itself."""
+PIECE_BYTES: Final = 16_384
+"""Bytes of one socket that are taken apart at once: so many are 2,700 of the smallest frames."""
+MAX_FRAGMENTS: Final = 4_096
+"""Parts of one message: without any bytes in them they would never come to a limit of bytes."""
 MAX_SOCKET_BUFFER: Final = 2 * MAX_FRAME
 """Bytes that a client may make the socket owe it (answers to its pings) beside a frame."""
 

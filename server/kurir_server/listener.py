@@ -1,32 +1,19 @@
-"""Sockets: the only place that knows the WebSocket library.
-
-The seam is small on purpose: ``on_frame`` brings a message up, ``emit`` takes frames down. Another
-transport would replace this module and nothing else.
-"""
+"""Who is listening: accepts sockets, lets them in as far as there is room, asks silent ones whether
+they are there, and says goodbye to all when the relay stops."""
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import functools
 import hashlib
 import ipaddress
-import logging
 import math
 import resource
 import ssl
-import sys
-import termios
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from http import HTTPStatus
-from typing import Any, Final, Protocol, cast
-
-from websockets.asyncio.server import Server, ServerConnection, serve
-from websockets.exceptions import ConnectionClosed, NegotiationError
-from websockets.http11 import Request, Response
-from websockets.typing import Subprotocol
+from typing import Final
 
 from kurir_server.doors import Doors, Full, Room
 from kurir_server.errors import ConfigError
@@ -35,29 +22,18 @@ from kurir_server.limits import (
     HANDSHAKE_SECONDS,
     MAX_CONNECTIONS,
     MAX_HALF_OPEN,
-    MAX_SOCKET_BUFFER,
     PING_SECONDS,
     RESERVED_FILES,
 )
-from kurir_server.peer import GoneError, Outboxes, Peer
+from kurir_server.peer import Outboxes, Peer
+from kurir_server.websocket import Session, Socket
 from kurir_wire.ids import MINUTE
-from kurir_wire.limits import MAX_FRAME, SUBPROTOCOL
 
 IPV6_PREFIX: Final = 64
 """One customer of a provider gets at least a /64, so that counting single addresses is no limit."""
-INBOX_FRAMES: Final = 4
-"""Messages of one socket that are read ahead; then TCP holds the sender back."""
+LOOKS_PER_PING: Final = 30
+"""How often within the pause between two pings it is looked whose turn it is."""
 GOING_AWAY: Final = 1001
-INTERNAL_ERROR: Final = 1011
-
-
-class Session(Protocol):
-    """What stands above one socket."""
-
-    async def on_frame(self, data: bytes | str) -> None:
-        """Take one message; the next one is read when this returns."""
-
-    def on_close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,55 +46,15 @@ class Timing:
     clock: Callable[[], float] = time.monotonic
 
 
-class _Socket(ServerConnection):
-    """A socket that is counted, and that owes nobody more than it may."""
-
-    def __init__(self, doors: Doors[_Socket], *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._doors = doors
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        oldest = self._doors.arrived(self)
-        if oldest is not None:
-            oldest.cut()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._doors.left(self)
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        # The library answers pings at once and without end; who asks and never reads is cut.
-        if self.transport.get_write_buffer_size() > MAX_SOCKET_BUFFER:
-            self.cut()
-
-    # See :class:`.peer.Wire`.
-
-    async def hand_over(self, frame: bytes) -> None:
-        try:
-            await self.send(frame)
-        except ConnectionClosed as error:
-            raise GoneError from error
-
-    async def say_goodbye(self, code: int, reason: str) -> None:
-        await self.close(code, reason)
-
-    def untaken(self) -> int:
-        return self.transport.get_write_buffer_size() + _unconfirmed(self.transport)
-
-    def cut(self) -> None:
-        self.transport.abort()
-
-
 @dataclass(slots=True)
 class Listener:
-    """Accepts sockets and runs a session on each.
+    """Accepts sockets and has a session for each.
 
     :param connect: makes the session of a new peer
-    :param salt: secret of this process, so that a network's name cannot be turned back
+    :param on_error: told of faults of ours; each ends one connection
     :param on_full: called with the number of connections when one more was refused, at most once
         a minute
+    :param salt: secret of this process, so that a network's name cannot be turned back
     """
 
     connect: Callable[[Peer], Awaitable[Session]]
@@ -128,15 +64,21 @@ class Listener:
     behind_proxy: bool = False
     timing: Timing = field(default_factory=Timing)
     room: Room | None = None
-    doors: Doors[_Socket] = field(init=False)
+    doors: Doors[Socket] = field(init=False)
     outboxes: Outboxes = field(init=False)
-    _server: Server | None = None
-    _watch: asyncio.Task[None] | None = None
+    handshake_seconds: float = field(init=False)
+    _server: asyncio.Server | None = None
+    _watches: list[asyncio.Task[None]] = field(default_factory=list)
+    _is_stopping: bool = False
     _said_full: float = -math.inf
+    _here: set[Socket] = field(default_factory=set)
+    _to_ask: OrderedDict[Socket, float] = field(default_factory=OrderedDict)
+    _empty: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.doors = Doors(self.room or Room.within(_most_files()))
         self.outboxes = Outboxes(self.timing.clock)
+        self.handshake_seconds = self.timing.handshake
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> tuple[str, int]:
         """Listen.
@@ -144,106 +86,110 @@ class Listener:
         :returns: the address that is bound
         :raises ConfigError: it cannot be bound
         """
-        handshake = self.timing.handshake if tls is None else self.timing.handshake / 2
+        if tls is not None:
+            # Once for TLS, which is over when a socket is made, and once for the rest.
+            self.handshake_seconds = self.timing.handshake / 2
         try:
-            self._server = await serve(
-                self._run,
+            self._server = await asyncio.get_running_loop().create_server(
+                lambda: Socket(self),
                 host,
                 port,
                 ssl=tls,
-                subprotocols=[Subprotocol(SUBPROTOCOL)],
-                select_subprotocol=_select,
-                process_request=self._admit,
-                compression=None,
-                server_header=None,
-                open_timeout=handshake,
-                ping_interval=self.timing.ping,
-                ping_timeout=self.timing.ping,
-                close_timeout=self.timing.close,
-                max_size=MAX_FRAME,
-                max_queue=INBOX_FRAMES,
-                logger=_silent(),
-                # Typed as a class, called as a function, and documented as either.
-                create_connection=cast(
-                    type[ServerConnection], functools.partial(_Socket, self.doors)
-                ),
+                ssl_handshake_timeout=None if tls is None else self.handshake_seconds,
+                ssl_shutdown_timeout=None if tls is None else self.timing.close,
             )
         except OSError as error:
             reason = error.strerror or "the address cannot be used"
             raise ConfigError(f"cannot listen on {host}:{port}: {reason.lower()}") from error
-        self._watch = asyncio.create_task(self.outboxes.watch())
+        self._watches = [asyncio.create_task(each) for each in (self.outboxes.watch(), self._ask())]
         bound = next(iter(self._server.sockets)).getsockname()
         return bound[0], bound[1]
 
     async def stop(self) -> None:
-        """Accept no more, say goodbye to those who are here, and wait until they are gone. Who does
-        not take the goodbye is cut."""
-        if self._server is None:
+        """Accept no more, say goodbye to those who are here, and wait until they are gone and what
+        they asked for is done. Who does not take the goodbye is cut, and nobody is waited for
+        without end: what was not acknowledged comes again."""
+        if self._server is None or self._is_stopping:
             return
-        self._server.close(code=GOING_AWAY, reason="the relay stops")
-        closing = asyncio.ensure_future(self._server.wait_closed())
-        # Once for the goodbye to leave, once for the answer.
-        await asyncio.wait((closing,), timeout=2 * self.timing.close)
+        self._server.close()
+        self._is_stopping = True
         for socket in self.doors.all():
-            socket.cut()
-        await closing
-        if self._watch is not None:
-            self._watch.cancel()
+            socket.say_goodbye(GOING_AWAY, "the relay stops")
+        self._empty.clear()
+        if self._here:
+            waiting = asyncio.ensure_future(self._empty.wait())
+            # Once for the goodbye to leave, once for the answer.
+            await asyncio.wait((waiting,), timeout=2 * self.timing.close)
+            for socket in list(self._here):
+                socket.abandon()
+            await waiting
+        for watch in self._watches:
+            watch.cancel()
 
-    def _admit(self, socket: ServerConnection, request: Request) -> Response | None:
-        if not isinstance(socket, _Socket):
-            raise TypeError("a socket of another listener")
-        full = self.doors.comes_in(socket, self._network_of(socket))
-        if full is None:
-            return None
+    # What sockets tell
+
+    def arrived(self, socket: Socket) -> None:
+        """It was accepted, and has said nothing yet."""
+        self._here.add(socket)
+        oldest = self.doors.arrived(socket)
+        if oldest is not None:
+            oldest.cut()
+        if self._is_stopping:
+            socket.cut()
+
+    def comes_in(self, socket: Socket, network: bytes) -> Full | None:
+        """It shook hands.
+
+        :returns: why it cannot come in
+        """
+        full = self.doors.comes_in(socket, network)
         now = self.timing.clock()
-        if full is Full.RELAY and now - self._said_full >= MINUTE:
+        if full is None:
+            self._to_ask[socket] = asyncio.get_running_loop().time() + self.timing.ping
+        elif full is Full.RELAY and now - self._said_full >= MINUTE:
             # Whoever knocks at a full house would fill the log.
             self._said_full = now
             self.on_full(self.doors.inside)
-        status = (
-            HTTPStatus.SERVICE_UNAVAILABLE if full is Full.RELAY else HTTPStatus.TOO_MANY_REQUESTS
-        )
-        return socket.respond(status, full.value)
+        return full
 
-    async def _run(self, socket: ServerConnection) -> None:
-        if not isinstance(socket, _Socket):
-            raise TypeError("a socket of another listener")
-        session: Session | None = None
-        peer = Peer(socket, self._network_of(socket), self.outboxes)
-        try:
-            session = await self.connect(peer)
-            async for message in socket:
-                await session.on_frame(message)
-                await peer.room()
-        except ConnectionClosed:
-            return
-        except Exception as error:
-            self.on_error(error)
-            await socket.close(INTERNAL_ERROR, "a fault of the relay")
-        finally:
-            peer.forget()
-            if session is not None:
-                session.on_close()
+    def left(self, socket: Socket) -> None:
+        """Its connection is gone."""
+        self.doors.left(socket)
+        self._to_ask.pop(socket, None)
 
-    def _network_of(self, socket: ServerConnection) -> bytes:
-        host = str(socket.remote_address[0]) if socket.remote_address else ""
-        if self.behind_proxy and socket.request is not None:
+    def ended(self, socket: Socket) -> None:
+        """And nothing works on what it sent any more."""
+        self._here.discard(socket)
+        if not self._here:
+            self._empty.set()
+
+    def network_of(self, host: str, forwarded: Sequence[str]) -> bytes:
+        """
+        :param forwarded: every X-Forwarded-For header
+        :returns: an opaque name
+        """
+        if self.behind_proxy and forwarded:
             # Only the last entry is the proxy's own word.
-            forwarded = socket.request.headers.get_all("X-Forwarded-For")
-            host = forwarded[-1].rpartition(",")[2].strip() if forwarded else host
+            host = forwarded[-1].rpartition(",")[2].strip()
         return network_name(host, self.salt)
 
-
-def _unconfirmed(transport: asyncio.Transport) -> int:
-    """Bytes that the operating system holds because the other side has not confirmed them. Without
-    them a thin line would look like a stalled one: the system takes more only now and then."""
-    try:
-        file = transport.get_extra_info("socket").fileno()
-        size = fcntl.ioctl(file, termios.TIOCOUTQ, bytes(4))
-    except (OSError, AttributeError):
-        return 0  # closed, or another kind of system
-    return int.from_bytes(size, sys.byteorder)
+    async def _ask(self) -> None:
+        """Ask all in turn: those who came together are asked together, and no one has a timer."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self.timing.ping / LOOKS_PER_PING)
+            now = loop.time()
+            while self._to_ask:
+                socket, due = next(iter(self._to_ask.items()))
+                if due > now:
+                    break
+                self._to_ask[socket] = now + self.timing.ping
+                self._to_ask.move_to_end(socket)
+                try:
+                    socket.ask()
+                except Exception as error:
+                    # A fault of ours at one must not keep the others from being asked.
+                    self.on_error(error)
 
 
 def _most_files() -> int:
@@ -271,18 +217,3 @@ def network_name(host: str, salt: bytes) -> bytes:
             address = address.ipv4_mapped
         packed = address.packed[: IPV6_PREFIX // 8]
     return hashlib.blake2b(packed, key=salt, digest_size=16).digest()
-
-
-def _select(socket: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol:
-    if SUBPROTOCOL not in offered:
-        raise NegotiationError(f"this relay speaks {SUBPROTOCOL}")
-    return Subprotocol(SUBPROTOCOL)
-
-
-def _silent() -> logging.Logger:
-    """The library's own log would hold network addresses and, at debug level, frames."""
-    logger = logging.getLogger("kurir_server.websockets")
-    logger.addHandler(logging.NullHandler())
-    logger.propagate = False
-    logger.setLevel(logging.CRITICAL + 1)
-    return logger

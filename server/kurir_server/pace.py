@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Final, TypeAlias
 
 from kurir_server import limits
@@ -20,7 +20,7 @@ from kurir_wire import codes
 from kurir_wire.entries import Result, Submission
 
 
-class Deed(Enum):
+class Deed(StrEnum):
     """What has a pace."""
 
     CREATE = "making mailboxes"
@@ -119,11 +119,7 @@ class Pace:
 
         :returns: a refusal, or ``None`` for what was let through
         """
-        total: Counter[Deed] = Counter()
-        for cost in costs:
-            for deed, count in cost:
-                total[deed] += count
-        if self.all_or_none(moment, tuple(total.items())) is None:
+        if self.all_or_none(moment, _sum(costs)) is None:
             return [None] * len(costs)
         return admit([self._tolls(moment, cost) for cost in costs], moment.tick)
 
@@ -147,7 +143,10 @@ class Pace:
                 continue
             rate = LIMITS[deed].connection
             if rate is not None:
-                tolls.append(Toll(self._own.setdefault(deed, Allowance(rate)), count))
+                own = self._own.get(deed)
+                if own is None:
+                    own = self._own[deed] = Allowance(rate)
+                tolls.append(Toll(own, count))
             shared = self._networks.bucket(deed, self.network, moment)
             if shared is not None:
                 tolls.append(Toll(shared, count))
@@ -157,6 +156,16 @@ class Pace:
 def too_fast(slow: TooFast) -> Result:
     """The result of an entry that came too fast."""
     return Result(codes.RATE, "too fast; retry later", slow.retry_after, slow.left)
+
+
+def _sum(costs: Sequence[Cost]) -> Cost:
+    if len(costs) == 1:
+        return costs[0]
+    total: Counter[Deed] = Counter()
+    for cost in costs:
+        for deed, count in cost:
+            total[deed] += count
+    return tuple(total.items())
 
 
 def _cost(entry: Submission) -> Cost:

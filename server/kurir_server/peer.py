@@ -6,29 +6,39 @@ Nothing is lost with an outbox: what was delivered and not acknowledged waits on
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from kurir_server.limits import DRAIN_BYTES, MAX_OUTBOX_BYTES, MAX_OUTBOXES_BYTES, STALL_SECONDS
+from kurir_server.limits import (
+    DRAIN_BYTES,
+    HAND_OVER_BYTES,
+    MAX_OUTBOX_BYTES,
+    MAX_OUTBOXES_BYTES,
+    STALL_SECONDS,
+)
 
 LOOKS_PER_STALL: Final = 6
 """How often within STALL_SECONDS it is looked whether a client took something."""
 
 
-class GoneError(Exception):
-    """the client is not there any more"""
-
-
 class Wire(Protocol):
-    """A socket, as far as sending goes."""
+    """A socket, as far as sending goes. Once it is closing or gone it calls :meth:`Peer.forget`,
+    and nothing is handed over to it any more.
 
-    async def hand_over(self, frame: bytes) -> None:
-        """Returns when the operating system has nearly all of it.
+    ``is_full``: the operating system takes nothing at present; :meth:`Peer.go_on` is called when it
+    has taken nearly everything.
+    """
 
-        :raises GoneError: the client is gone"""
+    @property
+    def is_full(self) -> bool: ...
 
-    async def say_goodbye(self, code: int, reason: str) -> None:
+    def hand_over(self, frames: Sequence[bytes]) -> bool:
+        """Send these, in order.
+
+        :returns: whether it takes more; if not, it is full
+        """
+
+    def say_goodbye(self, code: int, reason: str) -> None:
         """Close in good order."""
 
     def untaken(self) -> int:
@@ -50,20 +60,16 @@ class Outboxes:
         """Seconds of a steady clock."""
         return self._clock()
 
-    def grew(self, peer: Peer, size: int) -> None:
-        """Whoever hoards the most is cut when it is too much for all."""
-        self._busy[peer] = None
-        self.size += size
+    def changed(self, peer: Peer, change: int) -> None:
+        """``change`` bytes more wait for one client. Whoever hoards the most is cut when it is too
+        much for all."""
+        self.size += change
+        if peer.size:
+            self._busy[peer] = None
+        else:
+            self._busy.pop(peer, None)
         while self.size > MAX_OUTBOXES_BYTES:
             max(self._busy, key=lambda one: one.size).drop()
-
-    def shrank(self, size: int) -> None:
-        """So many bytes were sent or dropped."""
-        self.size -= size
-
-    def idle(self, peer: Peer) -> None:
-        """An outbox is empty."""
-        self._busy.pop(peer, None)
 
     def look(self) -> None:
         """Cut those that have taken nothing for too long."""
@@ -86,11 +92,12 @@ class Peer:
     __slots__ = (
         "_close",
         "_handed",
+        "_held",
+        "_is_gone",
         "_moved",
         "_outbox",
         "_outboxes",
         "_room",
-        "_sender",
         "_taken",
         "_wire",
         "network",
@@ -104,34 +111,44 @@ class Peer:
         self.on_taking: Callable[[], None] | None = None
         self._wire = wire
         self._outboxes = outboxes
-        self._outbox: deque[bytes] = deque()
-        self._sender: asyncio.Task[None] | None = None
+        self._outbox: list[bytes] = []
         self._close: tuple[int, str] | None = None
         self._room: asyncio.Event | None = None
         self._handed = 0
+        self._held = 0  # of what was handed over: it filled the wire, which has yet to take it
         self._taken = 0
         self._moved = 0.0
+        self._is_gone = False
 
     def emit(self, frames: Sequence[bytes], close: tuple[int, str] | None = None) -> None:
         """Send frames in order, then close if asked to. Returns at once."""
-        self._outbox.extend(frames)
+        if self._is_gone or not (frames or close):
+            return
         self._close = self._close or close
-        grown = sum(map(len, frames))
-        if (self._outbox or self._close) and self._sender is None:
-            self._moved = self._outboxes.now()
-            self._sender = asyncio.create_task(self._send())
-        if grown or close:
-            self.size += grown
-            self._outboxes.grew(self, grown)
+        self._outbox += frames
+        self._count(sum(map(len, frames)) - self._hand_over())
+        self._finish()
+
+    def go_on(self) -> None:
+        """The wire takes more."""
+        if not self._is_gone:
+            taken, self._held = self._held, 0
+            self._count(-taken - self._hand_over())
+            self._finish()
 
     @property
     def is_taking(self) -> bool:
         """Whether little enough waits that more may be brought from the disk."""
         return self.size < DRAIN_BYTES
 
+    @property
+    def has_room(self) -> bool:
+        """Whether little enough waits that it may ask for more."""
+        return self.size < MAX_OUTBOX_BYTES
+
     async def room(self) -> None:
         """Wait until the client has taken enough of what was sent."""
-        while self.size >= MAX_OUTBOX_BYTES:
+        while not self.has_room:
             self._room = asyncio.Event()
             await self._room.wait()
 
@@ -149,37 +166,50 @@ class Peer:
         self._wire.cut()
 
     def forget(self) -> None:
-        """The client is gone."""
+        """The client is gone, or takes nothing more."""
+        self._is_gone = True
         self._outbox.clear()
-        self._outboxes.shrank(self.size)
-        self.size = 0
-        if self._room is not None:
-            self._room.set()
+        self._count(-self.size)
 
-    async def _send(self) -> None:
-        try:
-            while self._outbox:
-                frame = self._outbox.popleft()
-                self._handed += len(frame)
-                await self._wire.hand_over(frame)
-                self._took(len(frame))
-            if self._close is not None:
-                await self._wire.say_goodbye(*self._close)
-                self.forget()
-        except GoneError:
-            self.forget()
-        finally:
-            self._sender = None
-            if not self._outbox:
-                self._outboxes.idle(self)
+    def _hand_over(self) -> int:
+        """:returns: how many bytes do not wait any longer"""
+        taken = 0
+        while self._outbox and not self._wire.is_full:
+            part, weight = self._next()
+            self._handed += weight
+            if self._wire.hand_over(part):
+                taken += weight
+            else:
+                self._held = weight
+        return taken
 
-    def _took(self, size: int) -> None:
+    def _finish(self) -> None:
+        is_empty = not self._outbox and not self._wire.is_full
+        if self._close is not None and is_empty and not self._is_gone:
+            self._wire.say_goodbye(*self._close)
+
+    def _next(self) -> tuple[list[bytes], int]:
+        """Frames for one system call, and their bytes."""
+        weight = 0
+        for count, frame in enumerate(self._outbox, 1):
+            weight += len(frame)
+            if weight >= HAND_OVER_BYTES:
+                part = self._outbox[:count]
+                del self._outbox[:count]
+                return part, weight
+        part, self._outbox = self._outbox, []
+        return part, weight
+
+    def _count(self, change: int) -> None:
+        if not change:
+            return
         had_much = not self.is_taking
-        taken = min(size, self.size)  # none of it counts any more if the client was dropped
-        self.size -= taken
-        self._outboxes.shrank(taken)
-        if self._room is not None and self.size < MAX_OUTBOX_BYTES:
+        if not self.size:
+            self._moved = self._outboxes.now()
+        self.size += change
+        self._outboxes.changed(self, change)
+        if self._room is not None and self.has_room:
             self._room.set()
             self._room = None
-        if had_much and self.is_taking and self.on_taking is not None:
+        if had_much and self.is_taking and not self._is_gone and self.on_taking is not None:
             self.on_taking()

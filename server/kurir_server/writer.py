@@ -80,9 +80,14 @@ class Writer:
         """Requests in the queue, and their bytes."""
         return len(self._queue), self._weight
 
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits that no more is to be read from sockets."""
+        return len(self._queue) >= MAX_QUEUE or self._weight >= MAX_QUEUE_BYTES
+
     async def put(self, job: Job) -> None:
         """Queue a job; waits while the queue is full, so that its socket is not read meanwhile."""
-        while len(self._queue) >= MAX_QUEUE or self._weight >= MAX_QUEUE_BYTES:
+        while self.is_full:
             self._space.clear()
             await self._space.wait()
         self.push(job)

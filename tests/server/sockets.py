@@ -6,6 +6,7 @@ import asyncio
 import io
 import ssl
 import time
+import tracemalloc
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -18,10 +19,11 @@ from kurir_server import admin, keyfiles
 from kurir_server.app import App
 from kurir_server.clock import Clock
 from kurir_server.doors import Room
-from kurir_server.listener import Listener, Session, Timing
+from kurir_server.listener import Listener, Timing
 from kurir_server.log import Log
 from kurir_server.peer import Peer
 from kurir_server.store import open_async
+from kurir_server.websocket import Session
 from kurir_wire.frames import Welcome
 from kurir_wire.limits import SUBPROTOCOL
 from tests.server.helpers import Client
@@ -32,19 +34,34 @@ UPGRADE = (
     f"Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n"
 )
 """A handshake by hand."""
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+MIB = 1_048_576
 
 
 class Echo:
-    """A session that sends back what comes, and breaks at a word."""
+    """A session that sends back what comes, breaks at a word, and waits at others until the test
+    lets it go on. ``seen`` counts what came."""
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
+        self.seen = 0
         self.closed = asyncio.Event()
+        self.go_on = asyncio.Event()
 
-    async def on_frame(self, data: bytes | str) -> None:
+    def on_frame(self, data: bytes | str) -> Awaitable[None] | None:
+        self.seen += 1
         if data == b"break":
             raise KeyError("canary-word")
+        if data in (b"wait", b"wait and break"):
+            return self._later(data)
         self.peer.emit([data.encode() if isinstance(data, str) else data])
+        return None
+
+    async def _later(self, data: bytes | str) -> None:
+        await self.go_on.wait()
+        if data == b"wait and break":
+            raise KeyError("canary-word")
+        self.peer.emit([b"waited"])
 
     def on_close(self) -> None:
         self.closed.set()
@@ -73,6 +90,7 @@ class Bench:
         room: Room | None = None,
         handshake: float = 10,
         close: float = 2,
+        ping: float = 30,
         connect: Callable[[Peer], Awaitable[Session]] | None = None,
     ) -> None:
         self.sessions: list[Echo] = []
@@ -85,7 +103,7 @@ class Bench:
             self.full.append,
             bytes(32),
             behind_proxy,
-            Timing(handshake=handshake, close=close, clock=self.ticks),
+            Timing(handshake, ping, close, self.ticks),
             room,
         )
         self.port = 0
@@ -179,3 +197,37 @@ async def client_of(bench: Bench, **headers: str) -> AsyncIterator[Client]:
         assert isinstance(welcome, Welcome)
         client.welcome = welcome
         yield client
+
+
+@asynccontextmanager
+async def measured(most: int) -> AsyncIterator[None]:
+    """What Python allocates meanwhile stays below ``most`` bytes."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < most
+    finally:
+        tracemalloc.stop()
+
+
+async def until(condition: Callable[[], bool], what: str, seconds: float = 10) -> None:
+    """Wait for something that other tasks bring about."""
+    for _ in range(int(seconds / 0.01)):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(what)
+
+
+async def refused_after(bench: Bench, parts: list[bytes]) -> bytes:
+    """Send by hand; what came back until the relay closed."""
+    reader, writer = await bench.mute()
+    for part in parts:
+        writer.write(part)
+        try:
+            await asyncio.wait_for(writer.drain(), 10)
+        except ConnectionError:
+            break
+    said = await closed(reader)
+    writer.close()
+    return said

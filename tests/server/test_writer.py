@@ -22,6 +22,7 @@ from kurir_server.limits import RECOVERED_SECONDS
 from kurir_server.log import Log
 from kurir_server.peer import Peer
 from kurir_server.rows import Moment, Rows
+from kurir_server.session import Session
 from kurir_server.store import Store, open_async
 from kurir_server.work import Failed, Job
 from kurir_wire.entries import Ack
@@ -249,6 +250,13 @@ class Pipe:
         return await asyncio.wait_for(self.pushed.get(), 10)
 
 
+async def takes(session: Session, data: bytes) -> None:
+    """As a socket does it."""
+    waiting = session.on_frame(data)
+    if waiting is not None:
+        await waiting
+
+
 async def test_ok_means_on_disk_for_every_request_that_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,19 +289,19 @@ async def test_ok_means_on_disk_for_every_request_that_writes(
 
     async def twice(request: Request) -> None:
         opened[0].before_commit = full
-        await session.on_frame(encode(request))
+        await takes(session, encode(request))
         refused = await pipe.next()
         assert isinstance(refused, Results)
         assert {r.code if r else "ok" for r in refused.results} == {"unavailable"}
         opened[0].before_commit = None
-        await session.on_frame(encode(request))
+        await takes(session, encode(request))
         taken = await pipe.next()
         assert isinstance(taken, Results)
         assert {r.code if r else "ok" for r in taken.results} == {"ok"}
 
     box = Box.personal(keys.relay_id, START)
     await twice(Create(1, [box.new(welcome.nonce)]))
-    await reader.on_frame(encode(Open(1, [box.opening(other.nonce)])))
+    await takes(reader, encode(Open(1, [box.opening(other.nonce)])))
     assert isinstance(await reading.next(), Results)
     entry = box.write()
     await twice(Submit(2, [entry]))
@@ -320,7 +328,7 @@ async def test_ok_means_on_disk_for_every_request_that_writes(
     assert isinstance(greeting, Welcome)
     assert (greeting.now, greeting.beacon.minute) == (START, START // MINUTE)
     opened[0].before_commit = None
-    await session.on_frame(encode(GetBeacon(5)))
+    await takes(session, encode(GetBeacon(5)))
     answer = await pipe.next()
     assert isinstance(answer, BeaconIs)
     assert answer.beacon.minute == (START + HOUR) // MINUTE
@@ -352,8 +360,8 @@ async def test_delivery_resumes_after_the_disk_failed(
     welcome = await pipe.next()
     assert isinstance(welcome, Welcome)
     box = Box.personal(keys.relay_id, START)
-    await session.on_frame(encode(Create(1, [box.new(welcome.nonce)])))
-    await session.on_frame(encode(Submit(2, [box.write()])))
+    await takes(session, encode(Create(1, [box.new(welcome.nonce)])))
+    await takes(session, encode(Submit(2, [box.write()])))
     assert [type(await pipe.next()) for _ in range(2)] == [Results, Results]
     commits = opened[0].commits
 
@@ -365,7 +373,7 @@ async def test_delivery_resumes_after_the_disk_failed(
 
     failures = [1, 2, 3]
     opened[0].before_commit = full_after_open
-    await session.on_frame(encode(Open(3, [box.opening(welcome.nonce)])))
+    await takes(session, encode(Open(3, [box.opening(welcome.nonce)])))
     assert isinstance(await pipe.next(), Results)
     assert isinstance(await pipe.next(), Deliver)
     assert failures == []
