@@ -66,6 +66,7 @@ class Arrival:
     row: int
     n: int
     delivery: Delivery | None
+    is_metered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +277,7 @@ class Relay:
             mailbox.handed_n = n
             label = judged.charge.label()
             delivery = Delivery(entry.mailbox_id, entry.envelope_id, entry.body, label)
-        return receipt, Arrival(mailbox.row, n, delivery)
+        return receipt, Arrival(mailbox.row, n, delivery, is_metered=True)
 
     def _is_full(self, mailbox: Mailbox, entry: Submission) -> bool:
         return (

@@ -48,7 +48,7 @@ class Tally:
         """Envelopes were judged, and those accepted are on disk."""
         arrivals = outcome.arrivals
         self.accepted += len(arrivals)
-        self.charged += sum(arrival.delivery is None for arrival in arrivals)
+        self.charged += sum(arrival.is_metered for arrival in arrivals)
         for result in outcome.results:
             if result is not None and result.data is not None and result.code != OK:
                 self.refused[open_refusal(result.data).code] += 1
