@@ -398,6 +398,31 @@ async def test_who_does_not_take_its_answers_may_not_ask() -> None:
         writer.close()
 
 
+async def test_who_was_waited_for_has_to_take_its_answers_too() -> None:
+    bench = Bench()
+    async with bench.running():
+        reader, writer, session = await entered(bench)
+        writer.write(frame(BINARY, b"wait") + frame(BINARY, b"1"))
+        await until(lambda: session.seen == 1, "it came")
+        session.peer.emit([bytes(MIB)] * 24)
+        session.go_on.set()
+        await asyncio.sleep(0.2)
+        assert session.seen == 1
+        for _ in range(24):
+            assert await receive(reader) == (0x80 | BINARY, bytes(MIB))
+        assert await receive(reader) == (0x80 | BINARY, b"waited")
+        assert await receive(reader) == (0x80 | BINARY, b"1")
+        writer.close()
+
+
+async def test_who_came_in_has_all_the_time() -> None:
+    bench = Bench(handshake=0.2)
+    async with bench.running(), bench.client() as client:
+        await asyncio.sleep(0.5)
+        await client.send(b"1")
+        assert await client.recv() == b"1"
+
+
 async def test_who_takes_again_is_told_once() -> None:
     bench = Bench()
     async with bench.running():
