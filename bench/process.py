@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import shutil
@@ -42,6 +43,10 @@ class Server:
         """The command that serves on this port of 127.0.0.1."""
         raise NotImplementedError
 
+    def is_ready(self, connection: socket.socket) -> bool:
+        """Whether a server that accepts connections also serves."""
+        return True
+
     def __enter__(self) -> Self:
         port = _free_port()
         self.prepare(port)
@@ -57,13 +62,15 @@ class Server:
         pin(self._process.pid, server=True)
         end = time.monotonic() + START_SECONDS
         while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 0.2).close()
-                return
-            except OSError:
-                if self._process.poll() is not None or time.monotonic() > end:
-                    text = (self.folder / "output").read_text(errors="replace")[-400:]
-                    raise RuntimeError(f"{self.name} did not start: {text}") from None
+            with (
+                contextlib.suppress(OSError),
+                socket.create_connection(("127.0.0.1", port), 0.2) as there,
+            ):
+                if self.is_ready(there):
+                    return
+            if self._process.poll() is not None or time.monotonic() > end:
+                text = (self.folder / "output").read_text(errors="replace")[-400:]
+                raise RuntimeError(f"{self.name} did not start: {text}")
             time.sleep(0.02)
 
     def kill(self) -> None:

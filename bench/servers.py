@@ -6,6 +6,7 @@ by itself, that is said in the table's last column.
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -59,6 +60,11 @@ class Redis(Server):
         }
         given = [part for name, value in options.items() for part in (f"--{name}", str(value))]
         return ["redis-server", *given]
+
+    def is_ready(self, connection: socket.socket) -> bool:
+        # It answers with an error while it reads its file.
+        connection.sendall(b"PING\r\n")
+        return connection.recv(64).startswith(b"+PONG")
 
 
 class Mosquitto(Server):
