@@ -14,6 +14,11 @@ from kurir_server.store.upgrade import version_of
 
 _FULL: Final = 2
 _ON: Final = 1
+CACHE_BYTES: Final = 32 * 1_048_576
+"""Pages in memory: what arrives is mostly fetched and removed soon after."""
+LOG_PAGES: Final = 16_384
+"""Pages in the log (64 MiB) at which a commit brings them into the database, if the writer has not
+cut it before: a page that is written and removed meanwhile goes there once, not many times."""
 _STATEMENTS: Final = 256
 """Prepared statements kept: more than there are."""
 
@@ -33,6 +38,8 @@ def settle(connection: sqlite3.Connection) -> None:
     """Durable commits, and what is deleted is overwritten."""
     connection.execute("PRAGMA journal_mode = WAL").fetchall()
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA cache_size = {-CACHE_BYTES // 1_024}")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}").fetchall()
     connection.execute("PRAGMA secure_delete = ON").fetchall()
     # Sorting and temporary tables never touch another file.
     connection.execute("PRAGMA temp_store = MEMORY")
