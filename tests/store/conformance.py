@@ -19,7 +19,8 @@ from typing import Any
 
 import pytest
 
-from kurir_server.rows import Rows
+from kurir_server.rows import Rows, StoredRateCard
+from kurir_wire.ids import BusinessId
 from tests.store.about_businesses import AboutBusinesses
 from tests.store.about_charges import AboutCharges
 from tests.store.about_ledger import AboutLedger
@@ -392,6 +393,30 @@ input()
         found = stage.run(lambda rows: rows.mailbox_at(row))
         assert found is not None
         assert found.refused == 4
+
+    def test_what_another_process_wrote_of_businesses_and_prices_is_seen(
+        self, stage: Stage
+    ) -> None:
+        name, first = BusinessId(bytes(32)), StoredRateCard(1, hash_of(1), 5, b"first")
+        stage.run(lambda rows: rows.put_business(name, 1, b"card", 9, "flat"))
+        stage.run(lambda rows: rows.add_rate_card(first))
+        assert stage.run(lambda rows: rows.rate_card_in_force(7)) == first
+        assert stage.run(lambda rows: rows.business(name)) is not None
+        work = """
+from kurir_server.rows import StoredRateCard
+def work(rows):
+    rows.put_business(bytes(32), 2, b"other", 9, "flat")
+    rows.add_rate_card(StoredRateCard(2, bytes(32), 6, b"second"))
+store.transact(work)
+"""
+        with self.child(stage, work) as child:
+            assert child.wait(30) == 0
+        found = stage.run(lambda rows: rows.business(name))
+        assert found is not None
+        assert (found.version, found.card) == (2, b"other")
+        card = stage.run(lambda rows: rows.rate_card_in_force(7))
+        assert card is not None
+        assert card.card == b"second"
 
     def test_a_process_that_is_killed_inside_a_transaction_did_nothing(self, stage: Stage) -> None:
         with self.child(stage, self.INSIDE) as child:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kurir_server.rows import Approval, Business, PreKeyKind, StoredRateCard, StoredTicket
+from kurir_server.store.known import Known
 from kurir_server.store.mailboxes import Database
 from kurir_wire.ids import BusinessId, Hash, RelayId
 
@@ -14,12 +15,19 @@ _RATE_CARD = "SELECT version, hash, effective_from, card FROM rate_cards "
 class BusinessRows:
     """The part of :class:`~kurir_server.rows.Rows` about businesses and prices."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, known: Known) -> None:
         self._db = db
+        self._known = known
 
     def business(self, business_id: BusinessId) -> Business | None:
+        known = self._known.businesses.get(business_id)
+        if known is not None:
+            return known
         found = self._db.execute(_BUSINESS + "WHERE id = ?", (business_id,)).fetchone()
-        return Business(*found) if found else None
+        if found is None:
+            return None
+        business = self._known.businesses[business_id] = Business(*found)
+        return business
 
     def businesses(self) -> list[Business]:
         return [Business(*found) for found in self._db.execute(_BUSINESS + "ORDER BY id")]
@@ -27,6 +35,7 @@ class BusinessRows:
     def put_business(
         self, business_id: BusinessId, version: int, card: bytes, expires: int, tariff: str
     ) -> None:
+        self._known.businesses.pop(business_id, None)
         self._db.execute(
             """INSERT INTO businesses (id, version, card, expires, tier, tariff)
             VALUES (?, ?, ?, ?, 0, ?)
@@ -36,6 +45,7 @@ class BusinessRows:
         )
 
     def approve(self, business_id: BusinessId, approval: Approval) -> None:
+        self._known.businesses.pop(business_id, None)
         self._db.execute(
             """UPDATE businesses SET tier = ?, tariff = ?, starts = ?, legal_name = ?,
             badge_not_after = ?, badge_signature = ?, terms_issued = ?, terms_signature = ?
@@ -54,6 +64,7 @@ class BusinessRows:
         )
 
     def revoke(self, business_id: BusinessId) -> None:
+        self._known.businesses.pop(business_id, None)
         self._db.execute(
             """UPDATE businesses SET tier = 0, legal_name = NULL, badge_not_after = NULL,
             badge_signature = NULL, terms_signature = NULL WHERE id = ?""",
@@ -83,6 +94,7 @@ class BusinessRows:
         return [Business(*values) for values in found]
 
     def drop_business(self, business_id: BusinessId) -> None:
+        self._known.businesses.pop(business_id, None)
         self.drop_prekeys(business_id)
         self._db.execute("DELETE FROM tickets WHERE business = ?", (business_id,))
         self._db.execute("DELETE FROM parties WHERE id = ?", (business_id,))
@@ -126,17 +138,20 @@ class BusinessRows:
         return StoredRateCard(*found) if found else None
 
     def rate_card_in_force(self, now: int) -> StoredRateCard | None:
-        found = self._db.execute(
-            _RATE_CARD + "WHERE effective_from <= ? ORDER BY version DESC LIMIT 1", (now,)
-        ).fetchone()
-        return StoredRateCard(*found) if found else None
+        in_force = (card for card in reversed(self._cards()) if card.effective_from <= now)
+        return next(in_force, None)
 
     def rate_cards(self) -> list[StoredRateCard]:
-        return [
-            StoredRateCard(*found) for found in self._db.execute(_RATE_CARD + "ORDER BY version")
-        ]
+        return list(self._cards())
+
+    def _cards(self) -> list[StoredRateCard]:
+        if self._known.rate_cards is None:
+            found = self._db.execute(_RATE_CARD + "ORDER BY version")
+            self._known.rate_cards = [StoredRateCard(*values) for values in found]
+        return self._known.rate_cards
 
     def add_rate_card(self, card: StoredRateCard) -> None:
+        self._known.rate_cards = None
         self._db.execute(
             "INSERT INTO rate_cards VALUES (?, ?, ?, ?)",
             (card.version, card.hash, card.effective_from, card.card),

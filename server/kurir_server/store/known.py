@@ -1,4 +1,5 @@
-"""Mailboxes that need not be read again: as the last transaction left them.
+"""What need not be read again: mailboxes, businesses and rate cards as the last transaction left
+them.
 
 Most requests are for a mailbox that another one was for a moment ago. Counters are changed here and
 written once, at the end of the transaction. Nothing of it outlives a transaction that failed, or a
@@ -10,20 +11,25 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from kurir_server.rows import Mailbox
-from kurir_wire.ids import MailboxId
+from kurir_server.rows import Business, Mailbox, StoredRateCard
+from kurir_wire.ids import BusinessId, MailboxId
 
 MOST: Final = 8_192
 """Mailboxes remembered from one transaction to the next; about 5 MiB."""
+MOST_BUSINESSES: Final = 1_024
+"""Businesses remembered likewise; about 3 MiB."""
 _COUNTERS: Final = slice(4, 9)
 _KEEP_UNTIL: Final = 9
 _REFUSED: Final = 10
 
 
 class Known:
-    """What is known of mailboxes; ``state``: of the database when it was."""
+    """What is known. ``businesses``, and all ``rate_cards`` by version (``None``: not read yet):
+    whoever writes one takes it out."""
 
     def __init__(self) -> None:
+        self.businesses: dict[BusinessId, Business] = {}
+        self.rate_cards: list[StoredRateCard] | None = None
         self._values: dict[int, list[Any]] = {}
         self._row_of: dict[MailboxId, int] = {}
         self._counted: set[int] = set()
@@ -31,7 +37,8 @@ class Known:
 
     def begin(self, state: object) -> None:
         """A transaction begins. ``state`` differs if anybody else has written."""
-        if state != self._state or len(self._values) > MOST:
+        is_full = len(self._values) > MOST or len(self.businesses) > MOST_BUSINESSES
+        if state != self._state or is_full:
             self._forget()
         self._state = None  # until it is on disk
 
@@ -92,6 +99,8 @@ class Known:
         self._counted.discard(row)
 
     def _forget(self) -> None:
+        self.businesses.clear()
+        self.rate_cards = None
         self._values.clear()
         self._row_of.clear()
         self._counted.clear()
