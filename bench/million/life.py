@@ -28,9 +28,9 @@ from kurir_server import admin, keyfiles
 from kurir_server.keys import RelayKeys
 from kurir_server.ledger import Ledger
 from kurir_server.ledger_rows import StoredAdjust
+from kurir_server.mailboxes import Mailboxes
 from kurir_server.meter import Judged, Meter
 from kurir_server.registry import Registry
-from kurir_server.relay import Relay
 from kurir_server.rows import Moment, Rows, StoredRateCard
 from kurir_server.store import Store
 from kurir_wire import codes
@@ -99,14 +99,14 @@ class _Life:
         store = Store.open(db)
         store.connection.execute("PRAGMA synchronous = OFF")
         meter = Meter(keys)
-        relay = Relay(keys, meter)
-        self.plan, self.draw, self.meter, self.relay = plan, Random(plan.seed), meter, relay
+        self.plan, self.draw, self.meter = plan, Random(plan.seed), meter
+        self.mailboxes = Mailboxes(keys.relay_id)
         bodies = [canonical(card) for card in price_lists()]
         self.cards = [
             (card, rate_card_hash(body)) for card, body in zip(price_lists(), bodies, strict=True)
         ]
         named = {name: card for card, name in self.cards}
-        self.lived = Lived(keys, db, store, Registry(keys, relay), Ledger(keys), named, [])
+        self.lived = Lived(keys, db, store, Registry(keys, self.mailboxes), Ledger(keys), named, [])
         self.clock = Clock(self.lived.seconds)
         self.reading: defaultdict[int, list[tuple[Business, Sent]]] = defaultdict(list)
         self.complaints: list[tuple[Business, Hash, Report, int]] = []
@@ -298,7 +298,7 @@ class _Life:
         gate, hour = payer_gate(business.id, market, opening), moment.now // HOUR
         signature = key.sign(create_message(keys.relay_id, NONCE, gate, hour))
         new = NewMailbox(key.public, gate, hour, signature)
-        made: Result | None = self.relay.make(rows, moment, NONCE, new)
+        made: Result | None = self.mailboxes.make(rows, moment, NONCE, new)
         assert made is None, made
         mailbox = rows.mailbox(mailbox_id_of(keys.relay_id, key.public, gate, hour))
         assert mailbox is not None

@@ -28,13 +28,14 @@ from kurir_server.ledger import Ledger
 from kurir_server.limits import TIDY_SECONDS
 from kurir_server.listener import Listener
 from kurir_server.log import Event, Log
+from kurir_server.mailboxes import Mailboxes
 from kurir_server.meter import Meter
 from kurir_server.metrics import Metrics, Sources, free_beside
 from kurir_server.monitor import Monitor
 from kurir_server.notify import ALIVE, READY, STOPPING, is_watched, notify
 from kurir_server.peer import Peer
+from kurir_server.reading import Reading
 from kurir_server.registry import Registry
-from kurir_server.relay import Relay
 from kurir_server.reload import Reload
 from kurir_server.rows import Moment, Rows
 from kurir_server.services import Services
@@ -42,6 +43,7 @@ from kurir_server.session import Session
 from kurir_server.startup import check_certificate, check_database, only_one, warn_of_end
 from kurir_server.storage import AsyncStore
 from kurir_server.store import Store, open_async
+from kurir_server.submitting import Submitting
 from kurir_server.tls import context_for
 from kurir_server.work import Failed
 from kurir_server.writer import Writer
@@ -80,12 +82,14 @@ class App:
         self._db = store.path
         self._hub = Hub()
         self._meter = Meter(keys)
-        relay = Relay(keys, self._meter)
+        mailboxes = Mailboxes(keys.relay_id)
         self._ledger = Ledger(keys)
         self._services = Services(
             keys,
-            relay,
-            Registry(keys, relay),
+            mailboxes,
+            Submitting(self._meter),
+            Reading(keys.relay_id, self._meter),
+            Registry(keys, mailboxes),
             self._ledger,
             self._hub,
             blobs.rules if blobs is not None else None,
@@ -235,7 +239,7 @@ class App:
         def run(rows: Rows, moment: Moment) -> Tidied:
             if step.is_first:
                 self._meter.prune(moment.tick)
-                self._services.relay.prune(moment.tick)
+                self._services.submitting.prune(moment.tick)
             return tidy(rows, moment, self._meter, self._ledger, step, read_now)
 
         tick = self.clock.moment().tick

@@ -17,12 +17,14 @@ from kurir_server.limits import (
     SIGNATURE_WEIGHT,
     SIGNATURES_AT_ONCE,
 )
+from kurir_server.mailboxes import NOT_AUTHORISED
 from kurir_server.pace import Deed, Pace, too_fast
 from kurir_server.questions import DEEDS, Question, answer
-from kurir_server.relay import NOT_AUTHORISED, Batch, Opened, Submitted
+from kurir_server.reading import Batch, Opened
 from kurir_server.representative import Representative
 from kurir_server.rows import Moment, Rows
 from kurir_server.services import Services
+from kurir_server.submitting import Submitted
 from kurir_server.work import NO_ROOM, UNAVAILABLE, Failed, Job, Output
 from kurir_wire import codes
 from kurir_wire.beacons import Beacon
@@ -178,13 +180,13 @@ class Connection:
             self._desk.query(question.n, work)
 
     def _create(self, request: Create, moment: Moment) -> None:
-        nonce, relay, new = self._nonce, self._services.relay, request.mailboxes
+        nonce, mailboxes, new = self._nonce, self._services.mailboxes, request.mailboxes
         if self._desk.is_slow(request.n, moment, ((Deed.CREATE, 1), (Deed.SIGN, 1)), len(new)):
             return
         results: list[Result | None] = []
 
         def run(rows: Rows, moment: Moment, part: list[NewMailbox]) -> list[Result | None]:
-            return relay.create(rows, moment, nonce, part)
+            return mailboxes.create(rows, moment, nonce, part)
 
         def took(part: list[NewMailbox], outcome: Sequence[Result | None] | Failed) -> bool:
             results.extend([UNAVAILABLE] * len(part) if isinstance(outcome, Failed) else outcome)
@@ -198,7 +200,7 @@ class Connection:
         )
 
     def _open(self, request: Open, moment: Moment) -> None:
-        nonce, relay = self._nonce, self._services.relay
+        nonce, reading = self._nonce, self._services.reading
         results: list[Result | None] = [TOO_MANY_OPEN] * len(request.mailboxes)
         within = self._within_limit(request.mailboxes)
         places: list[int] = []
@@ -210,7 +212,7 @@ class Connection:
                 results[place] = too_fast(refusal)
 
         def run(rows: Rows, moment: Moment, part: list[int]) -> list[Opened | Result]:
-            return relay.open(rows, moment, nonce, [request.mailboxes[place] for place in part])
+            return reading.open(rows, moment, nonce, [request.mailboxes[place] for place in part])
 
         def took(part: list[int], outcome: list[Opened | Result] | Failed) -> bool:
             if self._is_closed:
@@ -249,7 +251,7 @@ class Connection:
         return places
 
     def _delete(self, request: Delete) -> None:
-        relay, hub = self._services.relay, self._services.hub
+        mailboxes, hub = self._services.mailboxes, self._services.hub
         rows_to_go = [self._opened.get(mailbox_id) for mailbox_id in request.mailboxes]
         known = [row for row in rows_to_go if row is not None]
 
@@ -264,10 +266,10 @@ class Connection:
                 request.n, [NOT_AUTHORISED if r is None else None for r in rows_to_go]
             )
 
-        self._desk.run(lambda rows, moment: relay.delete(rows, known), done, barrier=True)
+        self._desk.run(lambda rows, moment: mailboxes.delete(rows, known), done, barrier=True)
 
     def _submit(self, request: Submit, moment: Moment) -> None:
-        relay, hub, network = self._services.relay, self._services.hub, self._pace.network
+        submitting, hub, network = self._services.submitting, self._services.hub, self._pace.network
         entries = self._pace.limit(request.submissions, moment)
         charges = [
             place
@@ -290,14 +292,14 @@ class Connection:
 
         weight = sum(len(entry.body) for entry in request.submissions)
         self._desk.run(
-            lambda rows, moment: relay.submit(rows, moment, entries, network, hub.is_level),
+            lambda rows, moment: submitting.submit(rows, moment, entries, network, hub.is_level),
             done,
             # A charge has two signatures: of its lane, and its own.
             weight + 2 * SIGNATURE_WEIGHT * len(charges),
         )
 
     def _ack(self, request: Acks) -> None:
-        relay, hub = self._services.relay, self._services.hub
+        reading, hub = self._services.reading, self._services.hub
         acks = [(self._opened.get(ack.mailbox_id), ack) for ack in request.acks]
 
         def done(outcome: list[Result | None] | Failed) -> None:
@@ -310,27 +312,29 @@ class Connection:
                     self._services.tally.acknowledged += 1
                     hub.acked(row, ack.envelope_id)
 
-        self._desk.run(lambda rows, moment: relay.ack(rows, moment, acks), done)
+        self._desk.run(lambda rows, moment: reading.ack(rows, moment, acks), done)
 
     def _put_card(self, request: PutCard, moment: Moment) -> None:
-        relay, row, card = self._services.relay, self._opened.get(request.mailbox_id), request.card
+        mailboxes, card = self._services.mailboxes, request.card
+        row = self._opened.get(request.mailbox_id)
         if row is None:
             self._desk.results(request.n, [NOT_AUTHORISED])
         elif not self._desk.is_slow(request.n, moment, ((Deed.STORE, len(card)),)):
             self._desk.command(
-                request.n, lambda rows, moment: relay.put_card(rows, moment, row, card), len(card)
+                request.n,
+                lambda rows, moment: mailboxes.put_card(rows, moment, row, card),
+                len(card),
             )
 
     def _set_refused(self, request: SetRefused) -> None:
-        relay, row, categories = (
-            self._services.relay,
-            self._opened.get(request.mailbox_id),
-            request.categories,
-        )
+        mailboxes, categories = self._services.mailboxes, request.categories
+        row = self._opened.get(request.mailbox_id)
         if row is None:
             self._desk.results(request.n, [NOT_AUTHORISED])
             return
-        self._desk.command(request.n, lambda rows, moment: relay.set_refused(rows, row, categories))
+        self._desk.command(
+            request.n, lambda rows, moment: mailboxes.set_refused(rows, row, categories)
+        )
 
     def _blob(self, request: BlobRequest, moment: Moment) -> None:
         """One at a time, so that a connection holds no more chunks in memory than one frame."""
@@ -345,7 +349,7 @@ class Connection:
         self._desk.run_blobs(blobs.work(request, self._pace.network))
 
     def _fetch(self, wanted: Wanted) -> Job:
-        relay = self._services.relay
+        reading = self._services.reading
 
         def done(outcome: list[Batch] | Failed) -> None:
             self._services.hub.drained(self)
@@ -354,7 +358,9 @@ class Connection:
                 self._touch()
 
         return Job(
-            lambda rows, moment: relay.fetch(rows, moment, wanted.rows, wanted.count, wanted.size),
+            lambda rows, moment: reading.fetch(
+                rows, moment, wanted.rows, wanted.count, wanted.size
+            ),
             done,
         )
 

@@ -13,7 +13,8 @@ from kurir_server.limits import (
     MAX_UNACKED,
     MAX_UNACKED_BYTES,
 )
-from kurir_server.relay import Arrival, Batch, Opened
+from kurir_server.reading import Batch, Opened
+from kurir_server.submitting import Arrival
 from kurir_wire.entries import Delivery
 from kurir_wire.frames import Deliver
 from kurir_wire.limits import MAX_ITEMS

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kurir_server.limits import FEW_ENVELOPES, MAX_DRAINS
 from kurir_server.pace import Networks
-from kurir_server.relay import Arrival
+from kurir_server.submitting import Arrival
 
 if TYPE_CHECKING:
     from kurir_server.connection import Connection

@@ -110,5 +110,5 @@ def _of_business(services: Services, question: OfBusiness, business_id: Business
 
 def _card(services: Services, rows: Rows, moment: Moment, question: GetCard) -> Push | Result:
     mailbox_id = MailboxId(question.mailbox_id)
-    card = services.relay.get_card(rows, moment, mailbox_id, question.token)
+    card = services.mailboxes.get_card(rows, moment, mailbox_id, question.token)
     return card if isinstance(card, Result) else CardIs(question.n, card)

@@ -22,9 +22,9 @@ from kurir_billing.total import DAYS_BEFORE, openers
 from kurir_billing.windows import WINDOW
 from kurir_server.keys import RelayKeys
 from kurir_server.limits import MAX_BUCKETS, ONE_TIME_RATE, PAGE_LEAVES
+from kurir_server.mailboxes import Mailboxes
 from kurir_server.parties import party_of
 from kurir_server.rates import Buckets
-from kurir_server.relay import Relay
 from kurir_server.rows import Business, Moment, PreKeyKind, Rows
 from kurir_server.starts import starts_left
 from kurir_wire import codes
@@ -58,9 +58,9 @@ UNKNOWN: Final = Result(codes.NOT_FOUND, "this business is not registered here")
 class Registry:
     """The rules about businesses of one relay."""
 
-    def __init__(self, keys: RelayKeys, relay: Relay) -> None:
+    def __init__(self, keys: RelayKeys, mailboxes: Mailboxes) -> None:
         self._keys = keys
-        self._relay = relay
+        self._mailboxes = mailboxes
         self._one_time: Buckets[BusinessId] = Buckets(ONE_TIME_RATE, MAX_BUCKETS)
 
     def register(
@@ -78,14 +78,14 @@ class Registry:
         if card.relay_id != self._keys.relay_id:
             return Result(codes.MALFORMED, "the card is for another relay")
         address = request.address
-        if address.gate != OPEN_GATE or self._relay.id_of(address) != card.address:
+        if address.gate != OPEN_GATE or self._mailboxes.id_of(address) != card.address:
             return Result(codes.MALFORMED, "the address is not the one that the card names")
         stored = rows.business(card.business_id)
         if stored is not None and card.version < stored.version:
             return Result(codes.STALE, f"version {stored.version} of this card is here already")
         if stored is not None and card.version == stored.version and stored.card != request.card:
             return Result(codes.CONFLICT, "this version was used with another card")
-        refusal = self._relay.make(rows, moment, nonce, address)
+        refusal = self._mailboxes.make(rows, moment, nonce, address)
         if refusal is not None:
             return refusal
         if stored is None or stored.card != request.card:

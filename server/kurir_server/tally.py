@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from kurir_billing.answers import open_refusal
-from kurir_server.relay import Submitted
+from kurir_server.submitting import Submitted
 from kurir_wire import codes
 from kurir_wire.entries import Result
 from kurir_wire.frames import Request

@@ -129,7 +129,7 @@ class Business:
                 case "block":
                     mailbox = rows.mailbox(known.box.id)
                     assert mailbox is not None
-                    self.rig.relay.delete(rows, [mailbox.row])
+                    self.rig.mailboxes.delete(rows, [mailbox.row])
                 case "out":
                     self.send(rows, moment, known, event)
                 case "dlv":
@@ -139,7 +139,7 @@ class Business:
         market = event.get("market", "ID")
         box, opening = self.shop.customer(moment.now, market)
         new = box.new(self.rig.nonce)
-        assert self.rig.relay.make(rows, moment, self.rig.nonce, new) is None
+        assert self.rig.mailboxes.make(rows, moment, self.rig.nonce, new) is None
         return Chat(box, opening)
 
     def write(self, known: Chat, event: Row) -> None:
@@ -196,7 +196,7 @@ class Business:
         return signed, self.sent(rows, moment, signed)
 
     def sent(self, rows: Rows, moment: Moment, signed: Signed) -> Result:
-        (result,) = self.rig.relay.submit(
+        (result,) = self.rig.submitting.submit(
             rows, moment, [signed.submission], b"here", lambda row: False
         ).results
         assert result is not None
@@ -240,7 +240,7 @@ class Business:
         if signed is None or mailbox is None:
             return
         ack = Ack(known.box.id, signed.submission.envelope_id, signed.secret)
-        (result,) = self.rig.relay.ack(rows, moment, [(mailbox.row, ack)])
+        (result,) = self.rig.reading.ack(rows, moment, [(mailbox.row, ack)])
         if result is None:
             self.ledger.settled.add(name)
 

@@ -43,13 +43,13 @@ def test_what_ends_does_not_end_by_a_leap(rig: Rig) -> None:
     signed = rig.charge(shop, paid, opening, shop.line(is_open=False))
     receipt_of(rig.submit(signed.submission)[0])
     row = rig.row(letters)
-    rig.run(lambda rows: rig.relay.put_card(rows, rig.moment, row, b"card"))
+    rig.run(lambda rows: rig.mailboxes.put_card(rows, rig.moment, row, b"card"))
     rig.now += 12 * HOUR
     rig.now, rig.doubt = rig.now + 40 * DAY, 40 * DAY
     assert rig.tidy() == []
     assert [d.envelope_id for d in rig.waiting(letters)] == [letter.envelope_id]
     token = letters.token or b""
-    card = rig.run(lambda rows: rig.relay.get_card(rows, rig.moment, letters.id, token))
+    card = rig.run(lambda rows: rig.mailboxes.get_card(rows, rig.moment, letters.id, token))
     assert card == b"card"
     (delivery,) = rig.waiting(paid)
     assert rig.ack(paid, delivery.envelope_id, signed.secret) is None

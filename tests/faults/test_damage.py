@@ -115,7 +115,7 @@ def use(original: Original, db: Path) -> tuple[int, int]:
             fresh = box.write()
             try:
                 openings = [box.opening(rig.nonce)]
-                rig.run(lambda rows: rig.relay.open(rows, rig.moment, rig.nonce, openings))  # noqa: B023
+                rig.run(lambda rows: rig.reading.open(rows, rig.moment, rig.nonce, openings))  # noqa: B023
                 (result,) = rig.submit(fresh) if box.token else (None,)
                 refused += isinstance(result, Result)
                 mailbox = rig.run(lambda rows: rows.mailbox(box.id))  # noqa: B023

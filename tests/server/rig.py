@@ -20,14 +20,16 @@ from kurir_server.housekeeping import Step, tidy
 from kurir_server.hub import Hub
 from kurir_server.keys import RelayKeys
 from kurir_server.ledger import Ledger
+from kurir_server.mailboxes import Mailboxes
 from kurir_server.meter import Meter
 from kurir_server.pace import Deed
+from kurir_server.reading import Batch, Reading
 from kurir_server.registry import Registry
-from kurir_server.relay import Batch, Relay, Submitted
 from kurir_server.rows import Moment, Rows
 from kurir_server.services import Services
 from kurir_server.store import Store
 from kurir_server.store.blobs import SqlBlobStore
+from kurir_server.submitting import Submitted, Submitting
 from kurir_server.work import BlobJob, Failed, Output
 from kurir_wire.beacons import Beacon
 from kurir_wire.entries import Ack, Delivery, Result, Submission
@@ -65,8 +67,10 @@ class Rig:
     def restart(self) -> None:
         """Forget all that lives in memory."""
         self.meter = Meter(self.keys)
-        self.relay = Relay(self.keys, self.meter)
-        self.registry = Registry(self.keys, self.relay)
+        self.mailboxes = Mailboxes(self.keys.relay_id)
+        self.submitting = Submitting(self.meter)
+        self.reading = Reading(self.keys.relay_id, self.meter)
+        self.registry = Registry(self.keys, self.mailboxes)
         self.ledger = Ledger(self.keys)
         self.hub = Hub()
         self.blobs = Blobs(self.keys.relay_id, self.room, lambda: self.free)
@@ -92,7 +96,8 @@ class Rig:
     def make(self, box: Box) -> int:
         """:returns: its row"""
         new = box.new(self.nonce)
-        assert self.run(lambda rows: self.relay.make(rows, self.moment, self.nonce, new)) is None
+        made = self.run(lambda rows: self.mailboxes.make(rows, self.moment, self.nonce, new))
+        assert made is None, made
         mailbox = self.run(lambda rows: rows.mailbox(box.id))
         assert mailbox is not None
         return mailbox.row
@@ -139,7 +144,7 @@ class Rig:
         box, opening = shop.customer(self.now, market)
         self.make(box)
         openings = [box.opening(self.nonce)]
-        self.run(lambda rows: self.relay.open(rows, self.moment, self.nonce, openings))
+        self.run(lambda rows: self.reading.open(rows, self.moment, self.nonce, openings))
         return box, opening
 
     def submit(self, *submissions: Submission) -> list[Result | None]:
@@ -147,7 +152,7 @@ class Rig:
 
     def submitted(self, *submissions: Submission, is_read: bool = False) -> Submitted:
         return self.run(
-            lambda rows: self.relay.submit(
+            lambda rows: self.submitting.submit(
                 rows, self.moment, submissions, NETWORK, lambda row: is_read
             )
         )
@@ -172,7 +177,7 @@ class Rig:
     def fetch(self, box: Box, after: int = 0) -> Batch:
         row = self.row(box)
         (batch,) = self.run(
-            lambda rows: self.relay.fetch(rows, self.moment, [(row, after)], 1_000, 10**9)
+            lambda rows: self.reading.fetch(rows, self.moment, [(row, after)], 1_000, 10**9)
         )
         return batch
 
@@ -182,7 +187,7 @@ class Rig:
     def ack(self, box: Box, envelope_id: bytes, secret: bytes | None = None) -> Result | None:
         row = self.row(box)
         ack = Ack(box.id, envelope_id, secret)
-        (result,) = self.run(lambda rows: self.relay.ack(rows, self.moment, [(row, ack)]))
+        (result,) = self.run(lambda rows: self.reading.ack(rows, self.moment, [(row, ack)]))
         return result
 
     def use_up(self, deed: Deed, count: int, network: bytes = NETWORK) -> None:
@@ -209,7 +214,9 @@ class Rig:
         """:param nonce: of this connection; all have the same one unless a test says otherwise"""
         services = Services(
             self.keys,
-            self.relay,
+            self.mailboxes,
+            self.submitting,
+            self.reading,
             self.registry,
             self.ledger,
             self.hub,

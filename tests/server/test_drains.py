@@ -12,7 +12,8 @@ import pytest
 from kurir_billing.charge import Line
 from kurir_server.delivery import Deliveries
 from kurir_server.limits import DRAIN_BYTES, FEW_ENVELOPES, MAX_DRAINS
-from kurir_server.relay import Arrival, Batch, Opened
+from kurir_server.reading import Batch, Opened
+from kurir_server.submitting import Arrival
 from kurir_server.work import Output
 from kurir_wire.entries import Delivery
 from kurir_wire.frames import Deliver, Open, Submit, decode_push, encode

@@ -217,7 +217,7 @@ def test_an_old_mailbox_with_a_false_hour_of_birth(ani: Customer) -> None:
     box = ani.box
     message = create_message(rig.keys.relay_id, rig.nonce, box.gate, born)
     new = NewMailbox(box.key.public, box.gate, born, box.key.sign(message))
-    result = rig.run(lambda rows: rig.relay.make(rows, rig.moment, rig.nonce, new))
+    result = rig.run(lambda rows: rig.mailboxes.make(rows, rig.moment, rig.nonce, new))
     assert result is not None
     assert result.code == "stale"
 

@@ -7,8 +7,7 @@ import secrets
 import msgspec
 import pytest
 
-from kurir_server import delivery, limits
-from kurir_server import relay as relay_module
+from kurir_server import delivery, limits, submitting
 from kurir_server.pace import Deed
 from kurir_server.work import Failed
 from kurir_wire import codes
@@ -207,7 +206,7 @@ def test_bodies_have_one_of_the_buckets(rig: Rig) -> None:
 
 
 def test_a_full_mailbox(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay_module, "MAX_DEPTH_MAILBOX", 3)
+    monkeypatch.setattr(submitting, "MAX_DEPTH_MAILBOX", 3)
     box = rig.personal()
     entries = [box.write() for _ in range(4)]
     talk = rig.connection()
@@ -215,8 +214,8 @@ def test_a_full_mailbox(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     assert codes_of(talk.send(Submit(2, entries))) == ["ok", "ok", "ok", codes.FULL]
     rig.ack(box, entries[0].envelope_id)
     assert codes_of(talk.send(Submit(3, entries[3:]))) == ["ok"]
-    monkeypatch.setattr(relay_module, "MAX_BYTES_MAILBOX", 4 * 2_048)
-    monkeypatch.setattr(relay_module, "MAX_DEPTH_MAILBOX", 99)
+    monkeypatch.setattr(submitting, "MAX_BYTES_MAILBOX", 4 * 2_048)
+    monkeypatch.setattr(submitting, "MAX_DEPTH_MAILBOX", 99)
     assert codes_of(talk.send(Submit(4, [box.write(), box.write()]))) == ["ok", codes.FULL]
 
 

@@ -320,7 +320,7 @@ def test_a_retry_gets_the_stored_receipt(rig: Rig) -> None:
 
     # Even when the customer has deleted the mailbox.
     row = rig.row(box)
-    rig.run(lambda rows: rig.relay.delete(rows, [row]))
+    rig.run(lambda rows: rig.mailboxes.delete(rows, [row]))
     assert receipt_of(rig.submit(signed.submission)[0]) == receipt
 
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from kurir_billing.kinds import RefusalCode
-from kurir_server import relay as relay_module
+from kurir_server import submitting
 from kurir_server.errors import StorageError
 from kurir_server.limits import PAIR_RATE
 from kurir_wire import codes
@@ -24,7 +24,7 @@ def codes_of(results: list[Result | None]) -> list[str]:
 def test_nothing_goes_past_what_a_full_mailbox_refused(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay_module, "MAX_BYTES_MAILBOX", 6 * 2_048)
+    monkeypatch.setattr(submitting, "MAX_BYTES_MAILBOX", 6 * 2_048)
     box, other = rig.personal(), rig.personal()
     there, large, small = box.write(), box.write(16_384), box.write()
     assert rig.submit(there) == [None]

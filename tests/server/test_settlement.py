@@ -222,7 +222,7 @@ def test_a_deleted_mailbox_settles_nothing(rig: Rig) -> None:
     box, opening = rig.customer(shop)
     (signed,) = send(rig, shop, box, opening, 1)
     row = rig.row(box)
-    rig.run(lambda rows: rig.relay.delete(rows, [row]))
+    rig.run(lambda rows: rig.mailboxes.delete(rows, [row]))
     kept = rig.run(lambda rows: rows.charge(signed.hash))
     assert kept is not None
     assert kept.body is None

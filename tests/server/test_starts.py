@@ -335,11 +335,11 @@ def test_only_marketing_can_be_refused(rig: Rig, categories: int) -> None:
 def test_where_no_category_is_named_it_changes_nothing(rig: Rig) -> None:
     ani = customer(rig, rig.shop(), "reply-2018")
     row = rig.row(ani.box)
-    rig.run(lambda rows: rig.relay.set_refused(rows, row, 1 << MK))
+    rig.run(lambda rows: rig.mailboxes.set_refused(rows, row, 1 << MK))
     ani.taken(ani.line(Class.OUT_OF_WINDOW, PRICE))
     refusal = ani.refused(ani.line(Class.OUT_OF_WINDOW, PRICE, MK))
     assert (refusal.code, refusal.quote is not None) == (RefusalCode.BAD_PARAMETER, True)
-    rig.run(lambda rows: rig.relay.delete(rows, [row]))
-    gone = rig.run(lambda rows: rig.relay.set_refused(rows, row, 0))
+    rig.run(lambda rows: rig.mailboxes.delete(rows, [row]))
+    gone = rig.run(lambda rows: rig.mailboxes.set_refused(rows, row, 0))
     assert gone is not None
     assert gone.code == codes.NO_MAILBOX

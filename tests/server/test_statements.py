@@ -12,16 +12,16 @@ MESSAGES = 8
 def test_a_message_is_written_and_removed_and_its_mailbox_written_once_a_batch(rig: Rig) -> None:
     box = rig.personal()
     row = rig.row(box)
-    rig.run(lambda rows: rig.relay.open(rows, rig.moment, rig.nonce, [box.opening(rig.nonce)]))
+    rig.run(lambda rows: rig.reading.open(rows, rig.moment, rig.nonce, [box.opening(rig.nonce)]))
     entries = [box.write() for _ in range(MESSAGES)]
 
     def submit(rows: Rows) -> None:
         for entry in entries:  # a request each
-            rig.relay.submit(rows, rig.moment, [entry], NETWORK, lambda row: False)
+            rig.submitting.submit(rows, rig.moment, [entry], NETWORK, lambda row: False)
 
     def acknowledge(rows: Rows) -> None:
         for entry in entries:
-            rig.relay.ack(rows, rig.moment, [(row, Ack(box.id, entry.envelope_id))])
+            rig.reading.ack(rows, rig.moment, [(row, Ack(box.id, entry.envelope_id))])
 
     said: list[str] = []
     rig.store.connection.set_trace_callback(said.append)

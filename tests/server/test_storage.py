@@ -134,7 +134,7 @@ def test_what_is_deleted_is_gone_from_every_file(rig: Rig, how: str) -> None:
                 assert rig.ack(box, entry.envelope_id) is None
         case "deleted":
             rows = [rig.row(box) for box in gone]
-            rig.run(lambda db: rig.relay.delete(db, rows))
+            rig.run(lambda db: rig.mailboxes.delete(db, rows))
         case _:
             for row in [rig.row(box) for box in boxes]:
                 rig.run(lambda db, row=row: db.keep_mailbox(row, START // HOUR + 99))  # type: ignore[misc]
@@ -165,7 +165,7 @@ def test_what_is_gone_before_a_checkpoint_is_gone_after_it(rig: Rig) -> None:
     assert rig.submit(*entries) == [None] * 20
     row = rig.row(box)
     acks = [(row, Ack(box.id, entry.envelope_id)) for entry in entries]
-    rig.run(lambda rows: rig.relay.ack(rows, rig.moment, acks))
+    rig.run(lambda rows: rig.reading.ack(rows, rig.moment, acks))
     assert b"kurircanary!" in everywhere(rig), "still in the log"
     rig.store.checkpoint()
     assert b"kurircanary!" not in everywhere(rig)
@@ -179,7 +179,7 @@ def test_a_backup_that_reads_keeps_the_log_from_being_cut_and_nobody_waiting(rig
     with closing(sqlite3.connect(rig.store.path, isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM envelopes").fetchone()
-        rig.run(lambda rows: rig.relay.delete(rows, [row]))
+        rig.run(lambda rows: rig.mailboxes.delete(rows, [row]))
         rig.store.checkpoint()
         assert b"kurircanary!" in everywhere(rig), "the reader may still want it"
         timeout = rig.store.connection.execute("PRAGMA busy_timeout").fetchone()[0]
