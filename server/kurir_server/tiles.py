@@ -20,9 +20,9 @@ HEIGHT: Final = 8
 WIDTH: Final = 1 << HEIGHT
 
 
-MAX_KEPT: Final = 1_024
-"""Full tiles whose layers are kept in memory, 16 KiB each: those of the days that businesses ask
-about."""
+MAX_KEPT: Final = 4_096
+"""Full tiles whose layers are kept in memory, 16 KiB each: those of a million leaves, as businesses
+ask about one day after the other."""
 
 
 class FullTiles:
