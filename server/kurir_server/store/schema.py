@@ -125,6 +125,11 @@ CREATE UNIQUE INDEX envelopes_by_id ON envelopes (place >> 26, id);
 """
 """What version 4 has in place of an older table; see :mod:`kurir_server.store.places`."""
 
+PADDING: Final = """
+ALTER TABLE mailboxes ADD COLUMN pad BLOB NOT NULL DEFAULT x'';
+"""
+"""What version 4 added: see :func:`kurir_server.store.mailboxes.pad_of`."""
+
 PAGE_BYTES: Final = 4_096
 """A leaf of ``envelopes`` holds one body of 2 KiB; a longer one lies in overflow pages. No larger
 pages: SQLite leaves copies of what it moved in the gaps of a leaf that it rebuilds, which
@@ -217,4 +222,5 @@ CREATE TABLE rate_cards (
     + INVOICES
     + SEALED_SECONDS
     + ENVELOPES
+    + PADDING
 )
