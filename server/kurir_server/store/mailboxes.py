@@ -12,9 +12,9 @@ from kurir_server.store.mixing import are_alike, shuffled, some_around
 from kurir_server.store.places import ROW_BITS, span_of
 from kurir_wire.ids import Hash, MailboxId
 
-_ROWS_A_LEAF: Final = 33
-_IDS_A_LEAF: Final = 100
-"""How many a page of 4 KiB holds, of ``mailboxes`` and of the index of its ids."""
+_ROWS_NEAR: Final = 16
+_IDS_NEAR: Final = 40
+"""About half of what a page of 4 KiB holds, of ``mailboxes`` and of the index of its ids."""
 _WIDTHS: Final = (0, 0, *[1] * 6, *[2] * 8, *[3] * 8, *[4] * 8, *[6] * 16, *[8] * 17)
 """Bytes that SQLite gives an integer of so many bits; none for 0 and 1."""
 _MOST: Final = 16
@@ -64,8 +64,8 @@ class MailboxRows:
     def _mix(self, new: tuple[Any, ...]) -> None:
         """A new mailbox changes places with some around it, in its leaf and in that of its id."""
         row, mailbox_id, *_ = new
-        around = some_around(self._db, "mailboxes", "row", row, _ROWS_A_LEAF)
-        around |= some_around(self._db, "mailboxes", "id", mailbox_id, _IDS_A_LEAF)
+        around = some_around(self._db, "mailboxes", "row", row, _ROWS_NEAR)
+        around |= some_around(self._db, "mailboxes", "id", mailbox_id, _IDS_NEAR)
         found = [
             self._db.execute("SELECT * FROM mailboxes WHERE row = ?", (other,)).fetchone()
             for other in around

@@ -82,18 +82,18 @@ def shuffled(rows: Sequence[Any]) -> list[Any]:
     return _DRAW.sample(rows, len(rows))
 
 
-def some_around(db: Database, table: str, key: str, value: bytes | int, leaf: int) -> set[int]:
-    """Rowids of some rows that may lie in one leaf with another one, drawn at random.
+def some_around(db: Database, table: str, key: str, value: bytes | int, near: int) -> set[int]:
+    """Rowids of some rows around another one, drawn at random.
 
     :param table: a constant of ours
     :param key: its rowid, or a column that is indexed; a constant of ours
     :param value: of the other row
-    :param leaf: how many a leaf holds at most, of the table or of the index
+    :param near: how many there are to draw from, on either side; they should be in the same leaf
     """
     found = db.execute(
         f"""SELECT * FROM (SELECT rowid FROM {table} WHERE {key} < ?1 ORDER BY {key} DESC LIMIT ?2)
         UNION ALL
         SELECT * FROM (SELECT rowid FROM {table} WHERE {key} > ?1 ORDER BY {key} LIMIT ?2)""",  # noqa: S608
-        (value, leaf),
+        (value, near),
     ).fetchall()
     return {row for (row,) in _DRAW.sample(found, min(len(found), _TAKEN))}
