@@ -1,8 +1,9 @@
 """The tables of the relay, as plain SQL.
 
 No table has a row order that ties unrelated mailboxes: keys are random or hashes, and the places of
-envelopes count within one mailbox. Ends are whole hours or days, and finer times of answers are
-sealed. docs/metadata.md lists every column with purpose and retention.
+envelopes count within one mailbox. Where rows lie in the file says little
+more: see :mod:`kurir_server.store.mixing`. Ends are whole hours or days, and finer times of answers
+are sealed. docs/metadata.md lists every column with purpose and retention.
 """
 
 from __future__ import annotations
