@@ -163,6 +163,14 @@ MAILBOXES: Final = Group(
             _MAILBOX,
             "that its reader takes no marketing; 0 for most",
         ),
+        Field(
+            "pad",
+            O,
+            "Zero bytes, as many as make all rows equally long: one that grew with its counters "
+            "would go to another place in the file, and that would tell when.",
+            _MAILBOX,
+            "nothing: its length follows from the counters",
+        ),
     ),
 )
 

@@ -36,10 +36,10 @@ TOGETHER: Final = (
     Together(
         ("envelopes.body", "envelopes.charge", "mailboxes.id"),
         "Where their rows lie in the file follows in part the order in which they came: overflow "
-        "pages of bodies, and the places of small rows within one page. Beside the order of what "
-        "waits in an address that makes some answers likelier than others to belong to a message; "
-        "docs/threat-model.md has figures.",
-        "while both wait; of small rows until their page is split or packed anew",
+        "pages of bodies, and, faintly, the places of envelopes and charges within one page. "
+        "Beside the order of what waits in an address that makes some answers likelier than others "
+        "to belong to a message; docs/threat-model.md has figures.",
+        "while both wait",
     ),
     Together(
         ("envelopes.expires_hour", "envelopes.charge", "charges.accepted_hour"),

@@ -27,7 +27,7 @@ def fill(path: Path) -> Path:
     """One with rows in its main tables."""
     with sqlite3.connect(make(path)) as connection:
         connection.execute(
-            "INSERT INTO mailboxes VALUES (77, ?, ?, ?, 3, 1, 2048, 0, 0, 480000, 0)",
+            "INSERT INTO mailboxes VALUES (77, ?, ?, ?, 3, 1, 2048, 0, 0, 480000, 0, x'')",
             (b"m" * 32, b"k" * 32, b"g" * 32),
         )
         connection.execute(

@@ -14,6 +14,8 @@ from msgspec import structs
 from kurir_server import inspection
 from kurir_server.errors import DatabaseError
 from kurir_server.store import Store
+from kurir_server.store.known import counters_of
+from kurir_server.store.mailboxes import pad_of
 from kurir_wire.codec import unpack
 from kurir_wire.entries import Submission
 from kurir_wire.frames import TermsAre
@@ -111,6 +113,8 @@ def test_what_waits_keeps_its_order_and_counters_agree(later: Rig, rig: Rig) -> 
         assert (found.next_n, found.handed_n) == (len(waiting) + 1, 0)
         row = found.row
         assert row < 2**36
+        (pad,) = later.store.connection.execute("SELECT pad FROM mailboxes WHERE row = ?", (row,))
+        assert pad == (pad_of(*counters_of(found)),)
         there = later.run(lambda rows: list(rows.waiting(row, 0, 0)))  # noqa: B023
         damaged += sum(not envelope.whole for envelope in there)
         assert [(w.n, w.envelope_id, w.body, w.charge is None) for w in there] == [

@@ -25,11 +25,12 @@ from kurir_server.store.billing import BillingRows
 from kurir_server.store.businesses import BusinessRows
 from kurir_server.store.checks import Checks
 from kurir_server.store.copy import backup_minute, copy_to, put_in_place
+from kurir_server.store.database import Database
 from kurir_server.store.envelopes import EnvelopeRows
 from kurir_server.store.errors import Translating, hint_for, name_of, translated
 from kurir_server.store.known import Known
 from kurir_server.store.ledger import LedgerRows
-from kurir_server.store.mailboxes import Database, MailboxRows
+from kurir_server.store.mailboxes import MailboxRows
 from kurir_server.store.reports import ReportRows
 from kurir_server.store.schema import PAGE_BYTES, SCHEMA, SCHEMA_VERSION
 from kurir_server.store.upgrade import upgrade

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from kurir_server.rows import Approval, Business, PreKeyKind, StoredRateCard, StoredTicket
+from kurir_server.store.database import Database
 from kurir_server.store.known import Known
-from kurir_server.store.mailboxes import Database
 from kurir_wire.ids import BusinessId, Hash, RelayId
 
 _BUSINESS = """SELECT id, version, card, expires, tier, tariff, legal_name, badge_not_after,

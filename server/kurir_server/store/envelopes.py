@@ -8,7 +8,7 @@ from typing import Final
 from kurir_server.errors import StorageError
 from kurir_server.limits import MAX_NUMBER
 from kurir_server.rows import Aged, Taken, Waiting
-from kurir_server.store.mailboxes import Database
+from kurir_server.store.database import Database
 from kurir_server.store.places import ROW, parts_of, place_of, span_of
 from kurir_server.store.sums import SUM_DIFFERS, sum_of
 from kurir_wire.ids import EnvelopeId, Hash

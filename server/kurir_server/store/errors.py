@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from kurir_server.errors import DamagedError, StorageError
-from kurir_server.store.mailboxes import Cursor
+from kurir_server.store.database import Cursor
 
 _DISK: Final = ("BUSY", "CANTOPEN", "FULL", "IOERR", "LOCKED", "NOLFS", "NOMEM", "PERM", "READONLY")
 """What SQLite says of the disk, after SQLITE_. All else is of what it found there."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from kurir_server.ledger_rows import StoredCheckpoint
-from kurir_server.store.mailboxes import Database
+from kurir_server.store.database import Database
+from kurir_server.store.mixing import Mixed
 from kurir_wire.ids import Hash
 
+_PENDING: Final = Mixed("pending", 2, "settled_day", "hash")
 _CHECKPOINT = "SELECT size, day, note FROM checkpoints "
 
 
@@ -16,7 +20,7 @@ class LedgerRows:
         self._db = db
 
     def add_pending(self, day: int, entry: Hash) -> None:
-        self._db.execute("INSERT INTO pending VALUES (?, ?)", (day, entry))
+        _PENDING.insert(self._db, day, entry)
 
     def oldest_pending_day(self) -> int | None:
         found = self._db.execute("SELECT min(settled_day) FROM pending").fetchone()

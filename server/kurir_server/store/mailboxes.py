@@ -3,41 +3,33 @@
 from __future__ import annotations
 
 import secrets
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any, Final
 
 from kurir_server.rows import Mailbox
+from kurir_server.store.database import Database
 from kurir_server.store.known import Known, counters_of
+from kurir_server.store.mixing import are_alike, shuffled, some_around
 from kurir_server.store.places import ROW_BITS, span_of
 from kurir_wire.ids import Hash, MailboxId
 
+_ROWS_NEAR: Final = 16
+_IDS_NEAR: Final = 40
+"""About half of what a page of 4 KiB holds, of ``mailboxes`` and of the index of its ids."""
+_WIDTHS: Final = (0, 0, *[1] * 6, *[2] * 8, *[3] * 8, *[4] * 8, *[6] * 16, *[8] * 17)
+"""Bytes that SQLite gives an integer of so many bits; none for 0 and 1."""
+_MOST: Final = 16
+"""Bytes of the five counters of a mailbox, at most, if nothing is wrong with it."""
+
 _MAILBOX = """SELECT row, id, read_pk, gate, next_n, depth, size, debt, handed_n, keep_until,
     refused FROM mailboxes WHERE """
+_INSERT: Final = "INSERT INTO mailboxes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+_DELETE: Final = "DELETE FROM mailboxes WHERE row = ?"
 
 
-class Cursor(Protocol):
-    """What SQL gives back."""
-
-    @property
-    def rowcount(self) -> int: ...
-
-    def fetchone(self) -> Any: ...
-
-    def fetchall(self) -> list[Any]: ...
-
-    def __iter__(self) -> Iterator[Any]: ...
-
-
-class Database(Protocol):
-    """Where SQL goes. ``damaged``: what was met that is not as it was written, and how often."""
-
-    damaged: Counter[str]
-
-    def execute(self, sql: str, parameters: Iterable[Any] = ..., /) -> Cursor: ...
-
-    def each(self, sql: str, parameters: Iterable[Any] = ..., /) -> Iterator[Any]:
-        """The rows one by one, as they are wanted."""
+def pad_of(*counters: int) -> bytes:
+    """What makes a row as long as any other, so that SQLite writes new counters where the old ones
+    stood: a row that grows gets another place, and that tells when it grew."""
+    return bytes(max(0, _MOST - sum(_WIDTHS[counter.bit_length()] for counter in counters)))
 
 
 class MailboxRows:
@@ -60,15 +52,29 @@ class MailboxRows:
     def add_mailbox(
         self, mailbox_id: MailboxId, read_pk: bytes, gate: Hash, keep_until: int
     ) -> None:
-        added = 0
-        while not added:  # a row that is taken: another one
+        while True:
             # Random, so that the order of rows says nothing.
-            done = self._db.execute(
-                """INSERT INTO mailboxes VALUES (?, ?, ?, ?, 1, 0, 0, 0, 0, ?, 0)
-                ON CONFLICT (row) DO NOTHING""",
-                (secrets.randbits(ROW_BITS), mailbox_id, read_pk, gate, keep_until),
-            )
-            added = done.rowcount
+            row = secrets.randbits(ROW_BITS)
+            new = (row, mailbox_id, read_pk, gate, 1, 0, 0, 0, 0, keep_until, 0, pad_of(1))
+            if self._db.execute(_INSERT + "ON CONFLICT (row) DO NOTHING", new).rowcount:
+                break
+            # That row is taken: another one.
+        self._mix(new)
+
+    def _mix(self, new: tuple[Any, ...]) -> None:
+        """A new mailbox changes places with some around it, in its leaf and in that of its id."""
+        row, mailbox_id, *_ = new
+        around = some_around(self._db, "mailboxes", "row", row, _ROWS_NEAR)
+        around |= some_around(self._db, "mailboxes", "id", mailbox_id, _IDS_NEAR)
+        found = [
+            self._db.execute("SELECT * FROM mailboxes WHERE row = ?", (other,)).fetchone()
+            for other in around
+        ]
+        whole = [other for other in found if other and are_alike(other, new)]
+        for other in (new, *whole):
+            self._db.execute(_DELETE, other[:1])
+        for other in shuffled([new, *whole]):
+            self._db.execute(_INSERT, other)
 
     def put_counters(self, mailbox: Mailbox) -> None:
         if not self._known.count(mailbox):
@@ -81,9 +87,9 @@ class MailboxRows:
 
     def _write_counters(self, mailbox: Mailbox) -> None:
         self._db.execute(
-            """UPDATE mailboxes SET next_n = ?, depth = ?, size = ?, debt = ?, handed_n = ?
-            WHERE row = ?""",
-            (*counters_of(mailbox), mailbox.row),
+            """UPDATE mailboxes SET next_n = ?, depth = ?, size = ?, debt = ?, handed_n = ?,
+            pad = ? WHERE row = ?""",
+            (*(counters := counters_of(mailbox)), pad_of(*counters), mailbox.row),
         )
 
     def keep_mailbox(self, row: int, keep_until: int) -> None:
@@ -103,7 +109,7 @@ class MailboxRows:
         )
         self._db.execute("DELETE FROM envelopes WHERE place BETWEEN ? AND ?", span_of(row))
         self._db.execute("DELETE FROM cards WHERE mailbox = ?", (row,))
-        self._db.execute("DELETE FROM mailboxes WHERE row = ?", (row,))
+        self._db.execute(_DELETE, (row,))
 
     def mailboxes_after(self, row: int, limit: int) -> list[tuple[int, int]]:
         return self._db.execute(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kurir_server.ledger_rows import StoredAdjust, StoredReport
-from kurir_server.store.mailboxes import Database
+from kurir_server.store.database import Database
 from kurir_wire.ids import BusinessId, Hash
 
 _REPORT = "SELECT id, day, sealed FROM reports "

@@ -1,8 +1,9 @@
 """The tables of the relay, as plain SQL.
 
 No table has a row order that ties unrelated mailboxes: keys are random or hashes, and the places of
-envelopes count within one mailbox. Ends are whole hours or days, and finer times of answers are
-sealed. docs/metadata.md lists every column with purpose and retention.
+envelopes count within one mailbox. Where rows lie in the file says little
+more: see :mod:`kurir_server.store.mixing`. Ends are whole hours or days, and finer times of answers
+are sealed. docs/metadata.md lists every column with purpose and retention.
 """
 
 from __future__ import annotations
@@ -125,6 +126,11 @@ CREATE UNIQUE INDEX envelopes_by_id ON envelopes (place >> 26, id);
 """
 """What version 4 has in place of an older table; see :mod:`kurir_server.store.places`."""
 
+PADDING: Final = """
+ALTER TABLE mailboxes ADD COLUMN pad BLOB NOT NULL DEFAULT x'';
+"""
+"""What version 4 added: see :func:`kurir_server.store.mailboxes.pad_of`."""
+
 PAGE_BYTES: Final = 4_096
 """A leaf of ``envelopes`` holds one body of 2 KiB; a longer one lies in overflow pages. No larger
 pages: SQLite leaves copies of what it moved in the gaps of a leaf that it rebuilds, which
@@ -217,4 +223,5 @@ CREATE TABLE rate_cards (
     + INVOICES
     + SEALED_SECONDS
     + ENVELOPES
+    + PADDING
 )

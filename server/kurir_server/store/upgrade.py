@@ -10,6 +10,7 @@ from kurir_billing.leaf import open_leaf
 from kurir_billing.ledger import entry_hash
 from kurir_billing.party import Party
 from kurir_server.errors import DatabaseError
+from kurir_server.store.mailboxes import pad_of
 from kurir_server.store.places import ROW_BITS, place_of
 from kurir_server.store.schema import (
     CHARGE_SUMS,
@@ -17,6 +18,7 @@ from kurir_server.store.schema import (
     EVIDENCE,
     INVOICES,
     LEDGER,
+    PADDING,
     REPORTS,
     SCHEMA_VERSION,
     SEALED_SECONDS,
@@ -128,12 +130,15 @@ def _to_four(connection: sqlite3.Connection) -> None:
 def _put_in_place(connection: sqlite3.Connection) -> None:
     """Mailboxes get shorter rows and count anew; what waits keeps its order, and what is not as it
     was written stays so. Envelopes and cards of no mailbox, which nobody can have, go."""
-    mailboxes = connection.execute("SELECT row, handed_n FROM mailboxes").fetchall()
-    taken = {row for row, _ in mailboxes}
+    _add(connection, PADDING)
+    mailboxes = connection.execute(
+        "SELECT row, depth, size, debt, handed_n FROM mailboxes"
+    ).fetchall()
+    taken = {row for row, *_ in mailboxes}
     connection.execute("DROP INDEX envelopes_by_id")
     connection.execute("ALTER TABLE envelopes RENAME TO old_envelopes")
     _add(connection, ENVELOPES)
-    for row, handed_n in mailboxes:
+    for row, *counters, handed_n in mailboxes:
         while (new_row := secrets.randbits(ROW_BITS)) in taken:
             pass
         taken.add(new_row)
@@ -151,8 +156,14 @@ def _put_in_place(connection: sqlite3.Connection) -> None:
                 "INSERT INTO envelopes VALUES (?, ?, ?, ?, ?, ?)", (place, *values, new_total)
             )
         connection.execute(
-            "UPDATE mailboxes SET row = ?, next_n = ?, handed_n = ? WHERE row = ?",
-            (new_row, new_n + 1, new_handed_n, row),
+            "UPDATE mailboxes SET row = ?, next_n = ?, handed_n = ?, pad = ? WHERE row = ?",
+            (
+                new_row,
+                new_n + 1,
+                new_handed_n,
+                pad_of(new_n + 1, *counters, new_handed_n),
+                row,
+            ),
         )
         connection.execute("UPDATE cards SET mailbox = ? WHERE mailbox = ?", (new_row, row))
     connection.execute("DELETE FROM cards WHERE mailbox NOT IN (SELECT row FROM mailboxes)")
