@@ -19,11 +19,7 @@ from kurir_client.backoff import Backoff
 from kurir_client.content import MAX_TEXT, TEXT
 from kurir_client.errors import OfflineError, PeerError, RelayError, UsageError
 from kurir_client.link import Link, open_link
-from kurir_client.meeting import (
-    accept_invite,
-    add_business,
-    make_invite,
-)
+from kurir_client.meeting import accept_invite, add_business, make_invite
 from kurir_client.profile import Profile
 from kurir_client.schema import Contact, Message, Status
 from kurir_crypto.safety import safety_number

@@ -26,7 +26,7 @@ from kurir_server.store import open_async
 from kurir_server.websocket import Session
 from kurir_wire.frames import Welcome
 from kurir_wire.limits import SUBPROTOCOL
-from tests.server.helpers import Client
+from tests.server.client import Client
 
 UPGRADE = (
     "GET / HTTP/1.1\r\nHost: relay\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

@@ -42,19 +42,9 @@ from kurir_wire.frames import (
 )
 from kurir_wire.ids import DAY, HOUR
 from kurir_wire.limits import MAX_FRAME, SUBPROTOCOL
-from tests.server.helpers import (
-    Box,
-    Client,
-    RelayProcess,
-    Shop,
-    Signed,
-    events,
-    logged,
-    receipt_of,
-    refusal_of,
-    running,
-    until,
-)
+from tests.server.client import Client
+from tests.server.helpers import Box, Shop, Signed, receipt_of, refusal_of, until
+from tests.server.process import RelayProcess, events, logged, running
 from tests.server.tls import certificate
 
 

@@ -22,7 +22,9 @@ from kurir_wire.codec import pack
 from kurir_wire.frames import Welcome
 from kurir_wire.limits import SUBPROTOCOL
 from tests.server.certificates import tls_files
-from tests.server.helpers import Client, RelayProcess, events, logged, running, until
+from tests.server.client import Client
+from tests.server.helpers import until
+from tests.server.process import RelayProcess, events, logged, running
 
 
 async def reload(relay: RelayProcess) -> list[dict[str, Any]]:
