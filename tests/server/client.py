@@ -8,7 +8,6 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection
 
-from kurir_billing.charge import packed
 from kurir_wire.beacons import Beacon
 from kurir_wire.entries import Ack, Delivery, Result, Submission
 from kurir_wire.frames import (
@@ -19,7 +18,6 @@ from kurir_wire.frames import (
     Error,
     GetBeacon,
     Open,
-    Prove,
     Push,
     Register,
     Request,
@@ -30,7 +28,6 @@ from kurir_wire.frames import (
     encode,
 )
 from kurir_wire.ids import RelayId
-from kurir_wire.proofs import prove_message
 from tests.server.helpers import Box, Shop
 
 
@@ -129,5 +126,4 @@ class Client:
         return (await self.codes(Register(self.next(), card, shop.address.new(self.nonce))))[0]
 
     async def prove(self, shop: Shop) -> str:
-        signature = shop.lane_key.sign(prove_message(self.relay_id, self.nonce, shop.id))
-        return (await self.codes(Prove(self.next(), shop.id, packed(shop.lane), signature)))[0]
+        return (await self.codes(shop.prove(self.nonce, self.next())))[0]

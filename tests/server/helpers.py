@@ -26,6 +26,7 @@ from kurir_wire.beacons import Beacon
 from kurir_wire.cards import ENVELOPE_KEY_BYTES, BusinessCard, business_card_message, signed_card
 from kurir_wire.codec import pack
 from kurir_wire.entries import NewMailbox, Opening, Result, Submission
+from kurir_wire.frames import Prove
 from kurir_wire.gates import OPEN_GATE, payer_gate, token_gate
 from kurir_wire.ids import (
     DAY,
@@ -51,7 +52,7 @@ from kurir_wire.prekeys import (
     identity_binding,
     kem_prekey_message,
 )
-from kurir_wire.proofs import create_message, open_message
+from kurir_wire.proofs import create_message, open_message, prove_message
 
 ROOT = Path(__file__).parents[2]
 MARKET = "ID"
@@ -171,6 +172,10 @@ class Shop:
     def enrol(self, until: int) -> Lane:
         signature = self.root.sign(lane_message(self.id, self.lane_key.public, until))
         return Lane(self.root.public, self.lane_key.public, until, signature)
+
+    def prove(self, nonce: bytes, n: int = 1) -> Prove:
+        message = prove_message(self.relay_id, nonce, self.id)
+        return Prove(n, self.id, packed(self.lane), self.lane_key.sign(message))
 
     def card(self, version: int = 1, name: str = "Metro Bus") -> bytes:
         binding = self.identity.sign(identity_binding(self.dh))
