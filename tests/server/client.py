@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
-from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import ClientConnection, connect
 
 from kurir_wire.beacons import Beacon
 from kurir_wire.entries import Ack, Delivery, Result, Submission
@@ -28,6 +29,7 @@ from kurir_wire.frames import (
     encode,
 )
 from kurir_wire.ids import RelayId
+from kurir_wire.limits import MAX_FRAME, SUBPROTOCOL
 from tests.server.helpers import Box, Shop
 
 
@@ -127,3 +129,32 @@ class Client:
 
     async def prove(self, shop: Shop) -> str:
         return (await self.codes(shop.prove(self.nonce, self.next())))[0]
+
+
+@contextlib.asynccontextmanager
+async def raw(address: str, **options: Any) -> AsyncIterator[ClientConnection]:
+    """A socket on which nothing was read yet, the greeting included."""
+    values: dict[str, Any] = {
+        "subprotocols": [SUBPROTOCOL],
+        "compression": None,
+        "proxy": None,
+        "max_size": MAX_FRAME,
+    }
+    async with connect(f"ws://{address}/", **(values | options)) as socket:
+        yield socket
+
+
+async def mailbox(client: Client) -> Box:
+    box = Box.personal(client.relay_id, client.now)
+    assert await client.create(box) == ["ok"]
+    return box
+
+
+async def business(client: Client) -> tuple[Shop, Box, bytes]:
+    """A registered shop, not approved yet, and a customer's mailbox that is open here."""
+    shop = Shop(client.relay_id, client.now)
+    assert await client.register(shop, shop.card()) == "ok"
+    box, opening = shop.customer(client.now)
+    assert await client.create(box) == ["ok"]
+    assert await client.open(box) == ["ok"]
+    return shop, box, opening

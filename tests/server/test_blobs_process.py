@@ -22,10 +22,9 @@ from kurir_wire.ids import HOUR
 from kurir_wire.limits import CHUNK_BYTES, CHUNKS_AT_ONCE
 from tests.server import blob_client
 from tests.server.blob_client import Attachment, BlobRefused
-from tests.server.client import Client
+from tests.server.client import Client, mailbox
 from tests.server.helpers import until
 from tests.server.process import RelayProcess, events, logged, running
-from tests.server.test_process import mailbox
 
 MIB = 1 << 20
 
