@@ -133,15 +133,30 @@ class Client:
 
 @contextlib.asynccontextmanager
 async def raw(address: str, **options: Any) -> AsyncIterator[ClientConnection]:
-    """A socket on which nothing was read yet, the greeting included."""
+    """A socket on which nothing was read yet, the greeting included.
+
+    :param options: of the library's ``connect``; ``ssl`` for TLS
+    """
     values: dict[str, Any] = {
         "subprotocols": [SUBPROTOCOL],
         "compression": None,
         "proxy": None,
         "max_size": MAX_FRAME,
     }
-    async with connect(f"ws://{address}/", **(values | options)) as socket:
+    scheme = "wss" if "ssl" in options else "ws"
+    async with connect(f"{scheme}://{address}/", **(values | options)) as socket:
         yield socket
+
+
+@contextlib.asynccontextmanager
+async def welcomed(address: str, **options: Any) -> AsyncIterator[Client]:
+    """A connection that has been welcomed. :param options: as for :func:`raw`"""
+    async with raw(address, **options) as socket:
+        client = Client(socket)
+        welcome = await client.read()
+        assert isinstance(welcome, Welcome)
+        client.welcome = welcome
+        yield client
 
 
 async def mailbox(client: Client) -> Box:

@@ -13,11 +13,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from websockets.asyncio.client import connect
-
-from kurir_wire.frames import Welcome
-from kurir_wire.limits import MAX_FRAME, SUBPROTOCOL
-from tests.server.client import Client
+from tests.server.client import Client, welcomed
 from tests.server.helpers import Shop
 
 
@@ -101,17 +97,7 @@ class RelayProcess:
     @contextlib.asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:
         """A connection that has been welcomed."""
-        async with connect(
-            f"ws://{self.address}/",
-            subprotocols=[SUBPROTOCOL],  # type: ignore[list-item]
-            compression=None,
-            max_size=MAX_FRAME,
-            proxy=None,
-        ) as socket:
-            client = Client(socket)
-            welcome = await client.read()
-            assert isinstance(welcome, Welcome)
-            client.welcome = welcome
+        async with welcomed(self.address) as client:
             yield client
 
     def approve(self, shop: Shop, tier: str = "platform") -> None:

@@ -15,7 +15,7 @@ from kurir_wire.entries import Ack
 from kurir_wire.frames import Error, GetBeacon, Submit, Welcome, decode_push, encode
 from kurir_wire.ids import DAY
 from kurir_wire.limits import MAX_FRAME, SUBPROTOCOL
-from tests.server.client import Client, mailbox, raw
+from tests.server.client import mailbox, raw, welcomed
 from tests.server.process import RelayProcess, events, logged, running
 from tests.server.tls import certificate
 
@@ -115,20 +115,10 @@ async def test_tls(tmp_path: Path) -> None:
     with running(tmp_path, "--tls-cert", str(pem), "--tls-key", str(secret)) as relay:
         assert logged(relay)[-1]["tls"] is True
         trusting = ssl.create_default_context(cafile=str(pem))
-        async with connect(
-            f"wss://{relay.address}/",
-            ssl=trusting,
-            subprotocols=[SUBPROTOCOL],  # type: ignore[list-item]
-            compression=None,
-            proxy=None,
-        ) as socket:
-            client = Client(socket)
-            welcome = await client.read()
-            assert isinstance(welcome, Welcome)
-            client.welcome = welcome
+        async with welcomed(relay.address, ssl=trusting) as client:
             box = await mailbox(client)
             assert await client.submit(box.write(65_536)) == [None]
-            version = socket.transport.get_extra_info("ssl_object").version()
+            version = client.socket.transport.get_extra_info("ssl_object").version()
             assert version in ("TLSv1.2", "TLSv1.3")
         with pytest.raises(ssl.SSLCertVerificationError):
             async with connect(f"wss://{relay.address}/", proxy=None):
