@@ -129,8 +129,11 @@ class Link:
     async def fresh_beacon(self, now: int) -> Beacon:
         """The beacon of about now; asked for only when the last one is more than a minute old.
 
+        :raises OfflineError: the connection has ended, so that nothing is sealed for it any more
         :raises RelayError: the relay's signature on it is wrong
         """
+        if not self.is_open:
+            raise OfflineError("the connection to the relay has ended")
         if now - self.beacon.time >= MINUTE or now < self.beacon.time:
             answer = await self.request(frames.GetBeacon, frames.BeaconIs)
             self.beacon = _checked(answer.beacon, self.cert)

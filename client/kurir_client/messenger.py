@@ -14,20 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kurir_billing.kinds import Category
-from kurir_client import business, healing, inbox, mailboxes, outbox, upkeep
+from kurir_client import business, inbox, mailboxes, outbox, sending, upkeep
 from kurir_client.backoff import Backoff
 from kurir_client.content import MAX_TEXT, TEXT
 from kurir_client.errors import OfflineError, PeerError, RelayError, UsageError
 from kurir_client.link import Link, open_link
-from kurir_client.meeting import (
-    accept_invite,
-    add_business,
-    fetch_rate_card,
-    make_invite,
-    renew_cards,
-)
-from kurir_client.offers import current_rate_card
-from kurir_client.pause import Pause
+from kurir_client.meeting import accept_invite, add_business, make_invite
 from kurir_client.profile import Profile
 from kurir_client.schema import Contact, Message, Status
 from kurir_crypto.safety import safety_number
@@ -224,50 +216,8 @@ class Messenger:
             self._kept_up_on = upkeep.forget(self.profile)
 
     async def flush(self) -> None:
-        """Send what waits, until nothing more can go now.
-
-        :raises OfflineError: the connection ended; what was not confirmed waits
-        :raises RelayError: the relay asks to wait longer than a moment
-        """
-        profile = self.profile
-        healing.ask_all(profile.store, profile.clock())
-        await renew_cards(profile, self.link)
-        await self._renew_rates()
-        slow: dict[int, Pause] = {}  # contacts that have to wait; the others go on
-        while True:
-            beacon = await upkeep.fresh_beacon(profile, self.link)
-            ready = outbox.prepare(profile, beacon, profile.clock(), slow)
-            if not ready:
-                break
-            submissions = [item.submission for item in ready]
-            results = await self.link.results(
-                lambda n, batch=submissions: frames.Submit(n, batch),  # type: ignore[misc]
-                len(ready),
-            )
-            for item, result in zip(ready, results, strict=True):
-                wait = outbox.answered(profile, item, result, self.link.cert)
-                if wait is not None:
-                    slow[item.row.contact] = wait
-            await self._renew_rates()
-        if slow:
-            pause = max(slow.values(), key=lambda each: each.seconds)
-            hint = f"the rest goes in {pause.seconds} s"
-            raise RelayError(pause.why, hint, pause.code, pause.seconds)
-
-    async def _renew_rates(self) -> None:
-        """Take the rate card in force, and the terms, when the relay has quoted by others than
-        those at hand."""
-        store = self.profile.store
-        wanted = store.get("rate_card_wanted")
-        if wanted and wanted != current_rate_card(store)[1]:
-            await fetch_rate_card(self.profile, self.link)
-        if wanted:
-            with store.transaction():
-                store.put("rate_card_wanted", b"")
-        if store.get("terms_wanted"):
-            await business.fetch_terms(self.profile, self.link)
-            with store.transaction():
-                store.put("terms_wanted", b"")
+        """Send what waits, until nothing more can go now; see :func:`.sending.flush`."""
+        await sending.flush(self.profile, self.link)
 
     async def caught_up(self) -> None:
         """Return when all that waited at the relay has been taken in, and answers to it went out.
@@ -348,7 +298,7 @@ class Messenger:
                 if result is not None and result.code == codes.UNAVAILABLE
             ]
             with contextlib.suppress(RelayError):  # the next flush asks again, and says why not
-                await self._renew_rates()
+                await sending.renew_rates(self.profile, link)
             self._waiting -= len(batch)
             if batch:
                 self._progress.set()

@@ -12,6 +12,7 @@ from typing import Any, Final, NoReturn, ParamSpec
 
 import click
 
+from kurir_billing.party import Party
 from kurir_server import keyfiles, limits
 from kurir_server.errors import RelayError
 from kurir_server.option_types import DATABASE, SIZE
@@ -79,6 +80,11 @@ BLOB_RESERVE = click.option(
     default=limits.BLOB_RESERVE,
     help="Room on the disk that attachments leave free.  [default: 1GiB]",
 )
+ADDRESS = click.option("--address", multiple=True, help="A line of the address; repeat it.")
+TAX_ID = click.option("--tax-id", default="", help="As the tax office writes it.")
+NOTE = click.option(
+    "--note", multiple=True, help="A line such as how to pay, or a purchase order; repeat it."
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -116,3 +122,13 @@ def show_facts(facts: dict[str, Any], as_json: bool) -> None:
 def show_date(seconds: int) -> str:
     """The day (UTC) of a time."""
     return time.strftime("%Y-%m-%d", time.gmtime(seconds))
+
+
+def party_facts(party: Party) -> dict[str, Any]:
+    """What an invoice says of a party, to show."""
+    return {
+        "legal_name": party.legal_name or None,
+        "address": party.address,
+        "tax_id": party.tax_id or None,
+        "notes": party.notes,
+    }

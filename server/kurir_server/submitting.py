@@ -9,12 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from kurir_server.limits import (
-    MAX_BYTES_MAILBOX,
-    MAX_DEPTH_MAILBOX,
-    MAX_NUMBER,
-    MAX_UNSETTLED,
-)
+from kurir_server.limits import MAX_BYTES_MAILBOX, MAX_DEPTH_MAILBOX, MAX_NUMBER, MAX_UNSETTLED
 from kurir_server.mailboxes import NO_MAILBOX
 from kurir_server.meter import Judged, Meter
 from kurir_server.rows import Mailbox, Moment, Rows

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kurir_billing.head import head_for, packed_head
-from kurir_client import business
+from kurir_client import invoices
 from kurir_client.errors import RelayError
 from kurir_wire import frames
 from kurir_wire.ids import BusinessId
@@ -28,4 +28,4 @@ async def test_an_invoice_of_another_month(pair: Pair) -> None:
 
     link: Any = FakeLink(pair, answer)
     with pytest.raises(RelayError, match="of another month"):
-        await business.fetch_invoice(pair.bob, link, 202601)
+        await invoices.fetch_invoice(pair.bob, link, 202601)

@@ -20,6 +20,7 @@ from websockets.http11 import Response
 
 from kurir_client.errors import OfflineError, UsageError
 from kurir_client.link import Link, _trust, _will_pass
+from kurir_wire.beacons import Beacon
 from kurir_wire.frames import BeaconIs, GetBeacon
 
 
@@ -91,3 +92,13 @@ async def test_a_request_that_nobody_answers_leaves_no_complaint() -> None:
     await asyncio.sleep(0)
     assert complaints == []
     assert link._waiting == {}
+
+
+async def test_a_connection_that_has_ended_has_no_beacon_to_seal_with() -> None:
+    link = Link.__new__(Link)
+    link.beacon = Beacon(0, bytes(16), bytes(64))
+    link._closed = asyncio.Event()
+    assert await link.fresh_beacon(link.beacon.time) is link.beacon
+    link._closed.set()
+    with pytest.raises(OfflineError):
+        await link.fresh_beacon(link.beacon.time)

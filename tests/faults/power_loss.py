@@ -31,7 +31,9 @@ from kurir_wire.frames import CheckpointIs, GetCheckpoint
 from kurir_wire.ids import DAY, HOUR, MINUTE, Hash
 from kurir_wire.relaycert import RelayCert
 from tests.faults.disk import Disk, built, preloaded, put, recorded
-from tests.server.helpers import Box, Client, RelayProcess, Shop, Signed, receipt_of
+from tests.server.client import Client
+from tests.server.helpers import Box, Shop, Signed, receipt_of
+from tests.server.process import RelayProcess
 from tests.server.rig import Rig
 
 LOG_LIMIT = 30.0

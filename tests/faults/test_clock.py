@@ -19,7 +19,8 @@ from kurir_client.profile import Profile
 from kurir_wire.ids import DAY, HOUR
 from tests.e2e.world import PASSPHRASE, Person, Relay, meet
 from tests.server.customers import customer
-from tests.server.helpers import Box, RelayProcess, receipt_of
+from tests.server.helpers import Box, receipt_of
+from tests.server.process import RelayProcess
 from tests.server.rig import Rig
 from tests.server.test_ledger import settle
 

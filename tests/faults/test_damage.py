@@ -18,7 +18,8 @@ from kurir_server.store.schema import PAGE_BYTES
 from kurir_wire.entries import Label, Result, Submission
 from kurir_wire.frames import Error, Open, Results, Submit
 from kurir_wire.ids import DAY
-from tests.server.helpers import Box, RelayProcess, receipt_of
+from tests.server.helpers import Box, receipt_of
+from tests.server.process import RelayProcess
 from tests.server.rig import START, Rig, rig_in
 
 ROUNDS = 200

@@ -20,7 +20,8 @@ from kurir_client.profile import Profile
 from kurir_wire.entries import Ack, Result
 from tests.e2e.world import PASSPHRASE, Person, Relay, meet
 from tests.faults.disk import built, preloaded
-from tests.server.helpers import Box, RelayProcess
+from tests.server.helpers import Box
+from tests.server.process import RelayProcess
 
 FAILURES = {
     "full": str(errno.ENOSPC),

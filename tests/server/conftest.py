@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.helpers import RelayProcess, running
+from tests.server.process import RelayProcess, running
 from tests.server.rig import Rig, rig_in
 from tests.server.writing import Bench, bench_in
 

@@ -1,24 +1,16 @@
-"""A relay of one's own, a client that speaks frames, and actors that sign: for tests."""
+"""Actors that sign: people's mailboxes and businesses, for tests."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-import os
 import secrets
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from msgspec import structs
 from nacl import bindings
-from websockets.asyncio.client import ClientConnection, connect
 
 from kurir_billing.answers import Receipt, Refusal, open_receipt, open_refusal
 from kurir_billing.charge import Charge, Line, charge_hash, charge_message, lock_of, packed
@@ -31,32 +23,10 @@ from kurir_billing.ratecard import bundled, canonical, rate_card_hash
 from kurir_billing.ticket import Entry, Ticket
 from kurir_wire import merkle
 from kurir_wire.beacons import Beacon
-from kurir_wire.cards import (
-    ENVELOPE_KEY_BYTES,
-    BusinessCard,
-    business_card_message,
-    signed_card,
-)
+from kurir_wire.cards import ENVELOPE_KEY_BYTES, BusinessCard, business_card_message, signed_card
 from kurir_wire.codec import pack
-from kurir_wire.entries import Ack, Delivery, NewMailbox, Opening, Result, Submission
-from kurir_wire.frames import (
-    Acks,
-    BeaconIs,
-    Create,
-    Deliver,
-    Error,
-    GetBeacon,
-    Open,
-    Prove,
-    Push,
-    Register,
-    Request,
-    Results,
-    Submit,
-    Welcome,
-    decode_push,
-    encode,
-)
+from kurir_wire.entries import NewMailbox, Opening, Result, Submission
+from kurir_wire.frames import Prove
 from kurir_wire.gates import OPEN_GATE, payer_gate, token_gate
 from kurir_wire.ids import (
     DAY,
@@ -70,7 +40,6 @@ from kurir_wire.ids import (
     business_id_of,
     mailbox_id_of,
 )
-from kurir_wire.limits import MAX_FRAME, SUBPROTOCOL
 from kurir_wire.prekeys import (
     KEM_PUBLIC_BYTES,
     PREKEY_LAST_RESORT,
@@ -87,7 +56,6 @@ from kurir_wire.proofs import create_message, open_message, prove_message
 
 ROOT = Path(__file__).parents[2]
 MARKET = "ID"
-PushT = TypeVar("PushT")
 CARD_HASH = rate_card_hash(canonical(bundled()))
 """The bundled rate card, as ``kurir-relay init`` installs it."""
 
@@ -204,6 +172,10 @@ class Shop:
     def enrol(self, until: int) -> Lane:
         signature = self.root.sign(lane_message(self.id, self.lane_key.public, until))
         return Lane(self.root.public, self.lane_key.public, until, signature)
+
+    def prove(self, nonce: bytes, n: int = 1) -> Prove:
+        message = prove_message(self.relay_id, nonce, self.id)
+        return Prove(n, self.id, packed(self.lane), self.lane_key.sign(message))
 
     def card(self, version: int = 1, name: str = "Metro Bus") -> bytes:
         binding = self.identity.sign(identity_binding(self.dh))
@@ -341,224 +313,3 @@ def refusal_of(result: Result | None) -> Refusal:
     assert result is not None, "plain success, no refusal"
     assert result.data is not None, result
     return open_refusal(result.data)
-
-
-class Client:
-    """One connection that asks and is told, and keeps what is delivered."""
-
-    def __init__(self, socket: ClientConnection) -> None:
-        self.socket = socket
-        self.n = 0
-        self.delivered: list[Delivery] = []
-        self.welcome: Welcome
-        self._waiting: list[Push] = []
-
-    @property
-    def relay_id(self) -> RelayId:
-        return self.welcome.cert.relay_id
-
-    @property
-    def nonce(self) -> bytes:
-        return self.welcome.nonce
-
-    @property
-    def now(self) -> int:
-        return self.welcome.now
-
-    async def read(self, seconds: float = 10) -> Push:
-        """The next frame of any kind."""
-        data = await asyncio.wait_for(self.socket.recv(), seconds)
-        assert isinstance(data, bytes)
-        frame = decode_push(data)
-        if isinstance(frame, Deliver):
-            self.delivered.extend(frame.deliveries)
-        return frame
-
-    async def send(self, request: Request) -> None:
-        await self.socket.send(encode(request))
-
-    async def ask(self, request: Request) -> Any:
-        """The reply to a request; deliveries that come first are kept."""
-        await self.send(request)
-        while True:
-            frame = await self.read()
-            if not isinstance(frame, Deliver):
-                assert getattr(frame, "n", None) == request.n, frame
-                return frame
-
-    def next(self) -> int:
-        self.n += 1
-        return self.n
-
-    async def results(self, request: Request) -> list[Result | None]:
-        reply = await self.ask(request)
-        assert isinstance(reply, Results), reply
-        return reply.results
-
-    async def codes(self, request: Request) -> list[str]:
-        return ["ok" if r is None else r.code for r in await self.results(request)]
-
-    async def error(self, request: Request) -> Result:
-        reply = await self.ask(request)
-        assert isinstance(reply, Error), reply
-        return reply.result
-
-    async def create(self, *boxes: Box) -> list[str]:
-        return await self.codes(Create(self.next(), [box.new(self.nonce) for box in boxes]))
-
-    async def open(self, *boxes: Box) -> list[str]:
-        return await self.codes(Open(self.next(), [box.opening(self.nonce) for box in boxes]))
-
-    async def submit(self, *submissions: Submission) -> list[Result | None]:
-        return await self.results(Submit(self.next(), list(submissions)))
-
-    async def ack(self, *acks: Ack) -> list[Result | None]:
-        return await self.results(Acks(self.next(), list(acks)))
-
-    async def take(self, count: int, seconds: float = 10) -> list[Delivery]:
-        """Wait until ``count`` envelopes are there, and take them."""
-        while len(self.delivered) < count:
-            frame = await self.read(seconds)
-            assert isinstance(frame, Deliver), frame
-        taken, self.delivered = self.delivered[:count], self.delivered[count:]
-        return taken
-
-    async def nothing(self, seconds: float = 0.3) -> None:
-        """Nothing more comes."""
-        assert not self.delivered
-        with contextlib.suppress(TimeoutError):
-            raise AssertionError(await self.read(seconds))
-
-    async def beacon(self) -> Beacon:
-        reply = await self.ask(GetBeacon(self.next()))
-        assert isinstance(reply, BeaconIs)
-        return reply.beacon
-
-    async def register(self, shop: Shop, card: bytes) -> str:
-        return (await self.codes(Register(self.next(), card, shop.address.new(self.nonce))))[0]
-
-    async def prove(self, shop: Shop) -> str:
-        signature = shop.lane_key.sign(prove_message(self.relay_id, self.nonce, shop.id))
-        return (await self.codes(Prove(self.next(), shop.id, packed(shop.lane), signature)))[0]
-
-
-class RelayProcess:
-    """``kurir-relay serve`` in a process of its own."""
-
-    def __init__(self, folder: Path, *options: str) -> None:
-        self.folder = folder
-        self.db = folder / "relay.db"
-        self.ready = folder / "ready"
-        self.log = folder / "relay.log"
-        self.clock = folder / "clock"
-        self.options = options
-        self.process: subprocess.Popen[bytes] | None = None
-        self.prefix: Sequence[str] = (sys.executable, "-m", "kurir_server.cli")
-        self.environment: dict[str, str] = {}
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Another command of ``kurir-relay`` on the same database."""
-        return subprocess.run(
-            [sys.executable, "-m", "kurir_server.cli", *arguments, "--db", str(self.db)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    def init(self) -> RelayProcess:
-        done = self.run("init")
-        assert done.returncode == 0, done.stderr
-        return self
-
-    def start(self) -> RelayProcess:
-        self.ready.unlink(missing_ok=True)
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [
-                    *self.prefix,
-                    "serve",
-                    "--db",
-                    str(self.db),
-                    "--listen",
-                    "127.0.0.1:0",
-                    "--ready-file",
-                    str(self.ready),
-                    *self.options,
-                ],
-                stderr=log,
-                stdout=log,
-                env=os.environ | self.environment,
-            )
-        deadline = time.monotonic() + 30
-        while not self.ready.exists():
-            assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < deadline, self.log.read_text()
-            time.sleep(0.01)
-        return self
-
-    @property
-    def pid(self) -> int:
-        assert self.process is not None
-        return self.process.pid
-
-    @property
-    def address(self) -> str:
-        return self.ready.read_text().strip()
-
-    def kill(self) -> None:
-        """As a crash: kill -9."""
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self) -> int:
-        """Gracefully."""
-        assert self.process is not None
-        if self.process.poll() is None:
-            os.kill(self.process.pid, signal.SIGTERM)
-        return self.process.wait(20)
-
-    @contextlib.asynccontextmanager
-    async def client(self) -> AsyncIterator[Client]:
-        """A connection that has been welcomed."""
-        async with connect(
-            f"ws://{self.address}/",
-            subprotocols=[SUBPROTOCOL],  # type: ignore[list-item]
-            compression=None,
-            max_size=MAX_FRAME,
-            proxy=None,
-        ) as socket:
-            client = Client(socket)
-            welcome = await client.read()
-            assert isinstance(welcome, Welcome)
-            client.welcome = welcome
-            yield client
-
-    def approve(self, shop: Shop, tier: str = "platform") -> None:
-        done = self.run(
-            "business", "approve", shop.id.hex(), "--tier", tier, "--legal-name", "PT Metro Bus"
-        )
-        assert done.returncode == 0, done.stderr
-
-
-@contextlib.contextmanager
-def running(folder: Path, *options: str) -> Iterator[RelayProcess]:
-    """A fresh relay that runs until the end of the block."""
-    relay = RelayProcess(folder, *options).init().start()
-    try:
-        yield relay
-    finally:
-        if relay.process is not None and relay.process.poll() is None:
-            relay.process.kill()
-            relay.process.wait()
-
-
-def logged(relay: RelayProcess) -> list[dict[str, Any]]:
-    """All lines of its log."""
-    return [json.loads(line) for line in relay.log.read_text().splitlines()]
-
-
-def events(relay: RelayProcess) -> list[str]:
-    """The events of its log, in order."""
-    return [line["event"] for line in logged(relay)]

@@ -36,10 +36,13 @@ from kurir_wire.entries import Ack, Delivery, Result, Submission
 from kurir_wire.frames import Push, Register, Request, decode_push, encode
 from kurir_wire.ids import DAY, MINUTE, BusinessId
 from tests.server.helpers import Box, Shop, Signed
+from tests.server.replies import code_of
 
 T = TypeVar("T")
 START = 1_800_000_000
 """A Friday in 2027, on a whole minute."""
+OTHER_NONCE = bytes(reversed(range(32)))
+"""Of another connection than the rig's."""
 NETWORK = b"net"
 """The name of the network that everybody comes from."""
 ROOM = Room(quota=1 << 30, reserve=0)
@@ -223,6 +226,12 @@ class Rig:
             self.blobs if self.takes_blobs else None,
         )
         return Talk(self, Connection(services, nonce or self.nonce, network))
+
+    def proved(self, shop: Shop) -> Talk:
+        """A connection on which a business has proved itself."""
+        talk = self.connection()
+        assert code_of(talk.send(shop.prove(self.nonce))) == "ok"
+        return talk
 
     def dump(self) -> list[str]:
         """All that the databases say, that of blobs as well."""

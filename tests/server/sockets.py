@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 
 from kurir_server import admin, keyfiles
 from kurir_server.app import App
@@ -26,7 +26,7 @@ from kurir_server.store import open_async
 from kurir_server.websocket import Session
 from kurir_wire.frames import Welcome
 from kurir_wire.limits import SUBPROTOCOL
-from tests.server.helpers import Client
+from tests.server.client import Client, raw
 
 UPGRADE = (
     "GET / HTTP/1.1\r\nHost: relay\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -122,13 +122,8 @@ class Bench:
 
     @asynccontextmanager
     async def client(self, **headers: str) -> AsyncIterator[ClientConnection]:
-        async with connect(
-            f"ws://127.0.0.1:{self.port}/",
-            subprotocols=[SUBPROTOCOL],  # type: ignore[list-item]
-            compression=None,
-            proxy=None,
-            additional_headers={name.replace("_", "-"): value for name, value in headers.items()},
-        ) as socket:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        async with raw(f"127.0.0.1:{self.port}", additional_headers=named) as socket:
             yield socket
 
     async def tcp(self, first: bytes = b"") -> tuple[StreamReader, StreamWriter]:

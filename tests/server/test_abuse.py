@@ -34,7 +34,6 @@ from kurir_wire.frames import (
     Acks,
     Create,
     Delete,
-    Error,
     GetBeacon,
     GetBusiness,
     GetCard,
@@ -52,9 +51,10 @@ from kurir_wire.frames import (
 from kurir_wire.ids import DAY, HOUR
 from kurir_wire.limits import REPORT_SIZES
 from tests.server.helpers import Box, Shop, body, receipt_of
+from tests.server.one_of_each import one_of_each
+from tests.server.replies import code_of, codes_of, result_of
 from tests.server.rig import START, Rig, Talk
 from tests.server.sockets import client_of, relay_inside
-from tests.server.test_requests import code_of, codes_of, one_of_each, proved, result_of
 
 
 def results_of(pushed: list[Push]) -> list[Result | None]:
@@ -119,7 +119,7 @@ def test_mailboxes_have_a_quota_of_a_day(rig: Rig) -> None:
 def test_cards_and_prekeys_count_as_bytes(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     shop, box = rig.shop(), rig.personal()
     monkeypatch.setitem(LIMITS, Deed.STORE, Limit(Rate(10.0, 40_000), None))
-    talk = proved(rig, shop)
+    talk = rig.proved(shop)
     talk.send(Open(1, [box.opening(rig.nonce)]))
     assert code_of(talk.send(PutCard(2, box.id, bytes(16_384)))) == "ok"
     assert code_of(talk.send(PutPreKeys(3, [], [shop.kem(n) for n in range(10)]))) == "ok"
@@ -137,7 +137,7 @@ def test_without_room_only_readers_are_served(rig: Rig) -> None:
     shop, box = rig.shop(), rig.personal()
     entries = [box.write() for _ in range(3)]
     rig.submit(*entries)
-    talk = proved(rig, shop)
+    talk = rig.proved(shop)
     rig.hub.has_room = False
     newcomers: list[tuple[Request, int]] = [
         (Create(2, [Box.personal(rig.keys.relay_id, rig.now).new(rig.nonce)] * 3), 3),
@@ -351,13 +351,6 @@ PACED: dict[Deed, tuple[Make, int]] = {
 }
 
 
-def code_of_any(talk: Talk, request: Request) -> str:
-    for push in talk.send(request):
-        if isinstance(push, Results | Error):
-            return code_of([push])
-    return "ok"
-
-
 @pytest.mark.parametrize("deed", [deed for deed in Deed if deed is not Deed.CHARGE])
 def test_every_pace_holds_for_connection_and_network_and_tells_the_truth(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, deed: Deed
@@ -370,7 +363,7 @@ def test_every_pace_holds_for_connection_and_network_and_tells_the_truth(
     one, two = rig.connection(), rig.connection()
 
     def ask(talk: Talk) -> str:
-        return code_of_any(talk, make(rig, box, shop))
+        return code_of(talk.send(make(rig, box, shop)))
 
     assert [ask(one) == codes.RATE for _ in range(3)] == [False, False, True]
     assert [ask(two) == codes.RATE for _ in range(2)] == [False, True], "its network's third"
@@ -394,5 +387,6 @@ def test_every_request_has_a_pace_or_needs_a_proof(
         monkeypatch.setitem(LIMITS, deed, Limit(Rate(1.0, 0), None))
     before = rig.dump()
     for request in requests.values():
-        assert code_of_any(rig.connection(), request) in (codes.RATE, codes.NOT_AUTHORISED), request
+        code = code_of(rig.connection().send(request))
+        assert code in (codes.RATE, codes.NOT_AUTHORISED), request
     assert rig.dump() == before

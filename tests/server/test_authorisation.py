@@ -49,18 +49,11 @@ from kurir_wire.ids import NO_HASH
 from kurir_wire.limits import CHUNK_BYTES, REPORT_SIZES
 from tests.server.blob_client import Attachment
 from tests.server.helpers import Box, body, receipt_of
-from tests.server.rig import Rig, Talk, rig_in
+from tests.server.replies import code_of
+from tests.server.rig import OTHER_NONCE, Rig, Talk, rig_in
+from tests.server.world import World
 from tests.server.wrong_blobs import BLOB_TABLE
-from tests.server.wrong_ways import (
-    NO_MARKETING,
-    OPEN_TO_ALL,
-    OTHER_NONCE,
-    TABLE,
-    World,
-    code_of,
-    wrong_openings,
-    wrong_proofs,
-)
+from tests.server.wrong_ways import NO_MARKETING, OPEN_TO_ALL, TABLE, wrong_openings, wrong_proofs
 
 EVERY = TABLE | BLOB_TABLE
 FEWEST = 4
@@ -161,7 +154,7 @@ RIGHT: dict[type, Right] = {
         w.talk(proved=w.shop),
         PutPreKeys(7, [w.shop.ec(1)], [w.shop.kem(1)]),
     ),
-    Prove: lambda w: (w.talk(), w.prove(w.shop)),
+    Prove: lambda w: (w.talk(), w.shop.prove(w.rig.nonce)),
     GetSettlements: lambda w: (w.talk(proved=w.shop), GetSettlements(7, w.day, NO_HASH)),
     GetInvoice: lambda w: (w.talk(proved=w.shop), GetInvoice(7, 202701)),
     GetInclusion: lambda w: (

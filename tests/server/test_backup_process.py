@@ -7,7 +7,9 @@ from pathlib import Path
 
 from kurir_server import keyfiles
 from kurir_wire.entries import Ack, Submission
-from tests.server.helpers import Box, Client, RelayProcess, running, until
+from tests.server.client import Client
+from tests.server.helpers import Box, until
+from tests.server.process import RelayProcess, running
 
 
 def restored(relay: RelayProcess, folder: Path, *options: str) -> RelayProcess:

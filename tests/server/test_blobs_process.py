@@ -22,8 +22,9 @@ from kurir_wire.ids import HOUR
 from kurir_wire.limits import CHUNK_BYTES, CHUNKS_AT_ONCE
 from tests.server import blob_client
 from tests.server.blob_client import Attachment, BlobRefused
-from tests.server.helpers import Client, RelayProcess, events, logged, running, until
-from tests.server.test_process import mailbox
+from tests.server.client import Client, mailbox
+from tests.server.helpers import until
+from tests.server.process import RelayProcess, events, logged, running
 
 MIB = 1 << 20
 

@@ -26,8 +26,9 @@ from kurir_wire.entries import Ack
 from kurir_wire.frames import PutPreKeys
 from kurir_wire.ids import DAY, MINUTE
 from tests.server.certificates import tls_files
-from tests.server.helpers import Box, RelayProcess, Shop, receipt_of, running
+from tests.server.helpers import Box, Shop, receipt_of
 from tests.server.labelled import TARIFF, settle_labelled
+from tests.server.process import RelayProcess, running
 from tests.server.rig import START, Rig
 from tests.server.test_ledger import settle
 from tests.server.test_rulings import report, uphold

@@ -10,17 +10,14 @@ from nacl.exceptions import CryptoError
 from kurir_server import admin, housekeeping
 from kurir_server.errors import ConfigError
 from kurir_server.housekeeping import Step, tidy
-from kurir_server.limits import (
-    ACCEPTED_SECOND_HOURS,
-    MAX_UNSETTLED,
-    SETTLE_DAYS,
-)
+from kurir_server.limits import ACCEPTED_SECOND_HOURS, MAX_UNSETTLED, SETTLE_DAYS
 from kurir_server.rows import Swept
 from kurir_wire import codes
 from kurir_wire.entries import Submission
 from kurir_wire.frames import GetCard, Open, PutCard, Register
 from kurir_wire.ids import DAY, HOUR
-from tests.server.helpers import Box, Shop, Signed, body, receipt_of, running, until
+from tests.server.helpers import Box, Shop, Signed, body, receipt_of, until
+from tests.server.process import running
 from tests.server.rig import START, Rig
 from tests.server.test_ledger import settle
 

@@ -16,7 +16,8 @@ from kurir_server.errors import ConfigError
 from kurir_server.rows import StoredRateCard
 from kurir_wire.frames import InvoiceIs
 from kurir_wire.ids import DAY, HOUR
-from tests.server.helpers import RelayProcess, Shop, receipt_of
+from tests.server.helpers import Shop, receipt_of
+from tests.server.process import RelayProcess
 from tests.server.rig import START, Rig
 
 MONTH = 202701

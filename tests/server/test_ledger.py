@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from kurir_billing.charge import packed
 from kurir_billing.dates import month_of_day
 from kurir_billing.leaf import Leaf, open_leaf
 from kurir_billing.ledger import Checkpoint, entry_hash, open_checkpoint
@@ -31,15 +30,13 @@ from kurir_wire.frames import (
     GetInclusion,
     GetSettlements,
     InclusionIs,
-    Prove,
     Push,
     SettlementsAre,
 )
 from kurir_wire.ids import DAY, NO_HASH, Hash, RelayId, relay_id_of
 from kurir_wire.merkle import Growing, is_consistent, is_included
-from kurir_wire.proofs import prove_message
 from tests.server.helpers import ROOT, Shop, receipt_of
-from tests.server.rig import START, Rig, Talk
+from tests.server.rig import START, Rig
 
 TODAY = START // DAY
 OLD_DATABASE = ROOT / "tests" / "server" / "schema-1.sql"
@@ -75,13 +72,6 @@ def wait(rig: Rig, day: int, hashes: Sequence[bytes]) -> None:
 def some(count: int, seed: int = 0) -> list[bytes]:
     rng = random.Random(seed)
     return sorted(rng.randbytes(32) for _ in range(count))
-
-
-def proved(rig: Rig, shop: Shop) -> Talk:
-    talk = rig.connection()
-    signature = shop.lane_key.sign(prove_message(rig.keys.relay_id, rig.nonce, shop.id))
-    talk.send(Prove(1, shop.id, packed(shop.lane), signature))
-    return talk
 
 
 def one(frames: list[Push]) -> Push:
@@ -150,7 +140,7 @@ def test_a_leaf_that_comes_late_is_not_lost(rig: Rig) -> None:
     rig.now += DAY
     rig.tidy()
     assert newest(rig).size == 2
-    talk = proved(rig, shop)
+    talk = rig.proved(shop)
     for leaf in {*early, *late}:
         name = leaf.charge_hash(rig.keys.relay_id)
         assert isinstance(one(talk.send(GetInclusion(2, 2, TODAY, [name]))), InclusionIs)
@@ -165,7 +155,7 @@ def test_proofs_of_ones_own_charges(rig: Rig) -> None:
         foreign = settle(rig, other)
         rig.now += DAY
         rig.tidy()
-    talk, top = proved(rig, shop), newest(rig)
+    talk, top = rig.proved(shop), newest(rig)
     assert top.size == 3 * 305 + 1
     for day, leaves in days:
         names = [leaf.charge_hash(rig.keys.relay_id) for leaf in leaves]
@@ -189,13 +179,13 @@ def test_proofs_of_ones_own_charges(rig: Rig) -> None:
     ):
         assert code(one(talk.send(GetInclusion(3, size, when, list(charges))))) == codes.NOT_FOUND
     assert code(one(rig.connection().send(GetInclusion(1, 1, day, [name])))) == codes.NOT_AUTHORISED
-    assert code(one(proved(rig, other).send(GetInclusion(2, top.size, day, [name])))) == "not-found"
+    assert code(one(rig.proved(other).send(GetInclusion(2, top.size, day, [name])))) == "not-found"
 
 
 def test_today_cannot_be_proved_and_what_is_listed_can(rig: Rig) -> None:
     shop = rig.shop()
     (leaf,) = settle(rig, shop)
-    talk, day = proved(rig, shop), rig.now // DAY
+    talk, day = rig.proved(shop), rig.now // DAY
     ask = GetInclusion(2, 1, day, [leaf.charge_hash(rig.keys.relay_id)])
     assert code(one(talk.send(ask))) == codes.NOT_FOUND
     rig.now += DAY
@@ -211,7 +201,7 @@ def test_whatever_is_said_of_a_day_that_is_over_is_in_the_tree(
     """Before the answer goes out, not when housekeeping comes: the business may ask an auditor."""
     shop = rig.shop()
     settle(rig, shop)
-    talk, day = proved(rig, shop), rig.now // DAY
+    talk, day = rig.proved(shop), rig.now // DAY
     rig.now += DAY
     when = day if said is GetSettlements else month_of_day(day)
     talk.send(said(2, when, NO_HASH))

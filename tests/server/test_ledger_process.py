@@ -16,7 +16,7 @@ from kurir_server import keyfiles
 from kurir_wire.frames import CheckpointIs, GetCheckpoint, encode
 from kurir_wire.ids import DAY
 from kurir_wire.merkle import Growing
-from tests.server.helpers import RelayProcess, running
+from tests.server.process import RelayProcess, running
 
 MANY = 60_000
 OLD_ENVELOPES = """

@@ -32,12 +32,8 @@ from kurir_wire.gates import OPEN_GATE
 from kurir_wire.ids import DAY, HOUR, RelayId
 from kurir_wire.proofs import create_message, open_message
 from tests.server.helpers import Box, Shop, body
+from tests.server.replies import codes_of
 from tests.server.rig import START, Rig, Talk
-
-
-def codes_of(frames: list[Push]) -> list[str]:
-    (results,) = [frame for frame in frames if isinstance(frame, Results)]
-    return ["ok" if result is None else result.code for result in results.results]
 
 
 def delivered(frames: list[Push]) -> list[Delivery]:

@@ -26,8 +26,8 @@ from kurir_wire.frames import (
 )
 from kurir_wire.limits import MAX_FRAME, MAX_TEXT_DETAIL
 from tests.server.helpers import Box, Shop
+from tests.server.one_of_each import one_of_each
 from tests.server.rig import Rig, rig_in
-from tests.server.test_requests import one_of_each, proved
 
 CODES = {
     value
@@ -60,7 +60,7 @@ class World:
     def give(self, data: bytes | str) -> list[Push]:
         """One message to a connection that has opened and proved; faults are not hidden."""
         self.rig.hub.networks.prune(float("inf"))
-        talk = proved(self.rig, self.shop)
+        talk = self.rig.proved(self.shop)
         talk.send(Open(1, [self.box.opening(self.rig.nonce)]))
         talk.connection.receive(data, self.rig.moment)
         pushed: list[Push] = []

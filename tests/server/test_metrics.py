@@ -31,18 +31,8 @@ from kurir_wire import codes
 from kurir_wire.entries import Ack
 from kurir_wire.frames import Request, Submit, encode
 from tests.server.certificates import tls_files
-from tests.server.helpers import (
-    Box,
-    RelayProcess,
-    Shop,
-    Signed,
-    events,
-    logged,
-    receipt_of,
-    refusal_of,
-    running,
-    until,
-)
+from tests.server.helpers import Box, Shop, Signed, receipt_of, refusal_of, until
+from tests.server.process import RelayProcess, events, logged, running
 
 METRICS = ("--metrics", "0")
 

@@ -11,7 +11,7 @@ import pytest
 
 from kurir_server.errors import ConfigError
 from kurir_server.notify import ALIVE, READY, STOPPING, is_watched, notify
-from tests.server.helpers import RelayProcess
+from tests.server.process import RelayProcess
 
 
 @pytest.fixture

@@ -1,90 +1,39 @@
-"""The relay as a process: start and stop, sockets, crashes, disks, the operator's commands."""
+"""The relay as a process: start and stop, crashes, disks, time, the operator's commands."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import ipaddress
 import json
 import resource
 import secrets
-import ssl
-import sys
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
+from websockets.exceptions import ConnectionClosed
 
 from kurir_billing.answers import open_receipt
 from kurir_billing.kinds import RefusalCode
 from kurir_billing.ratecard import bundled, canonical, open_rate_card, rate_card_hash
-from kurir_server.limits import CARD_RATE, MAX_UNACKED
-from kurir_server.log import COMMON, FIELDS, Event
+from kurir_server.limits import MAX_UNACKED
 from kurir_wire import codes
 from kurir_wire.entries import Ack, Submission
 from kurir_wire.frames import (
     Error,
-    GetBeacon,
     GetCard,
     GetRateCard,
     PutCard,
     RateCardIs,
     Results,
     Submit,
-    Welcome,
-    decode_push,
     encode,
 )
-from kurir_wire.ids import DAY, HOUR
-from kurir_wire.limits import MAX_FRAME, SUBPROTOCOL
-from tests.server.helpers import (
-    Box,
-    Client,
-    RelayProcess,
-    Shop,
-    Signed,
-    events,
-    logged,
-    receipt_of,
-    refusal_of,
-    running,
-    until,
-)
-from tests.server.tls import certificate
-
-
-@contextlib.asynccontextmanager
-async def raw(address: str, **options: Any) -> AsyncIterator[ClientConnection]:
-    values: dict[str, Any] = {
-        "subprotocols": [SUBPROTOCOL],
-        "compression": None,
-        "proxy": None,
-        "max_size": MAX_FRAME,
-    }
-    async with connect(f"ws://{address}/", **(values | options)) as socket:
-        yield socket
-
-
-async def mailbox(client: Client) -> Box:
-    box = Box.personal(client.relay_id, client.now)
-    assert await client.create(box) == ["ok"]
-    return box
-
-
-async def business(relay: RelayProcess, client: Client) -> tuple[Shop, Box, bytes]:
-    """A registered shop, not approved yet, and a customer's mailbox that is open here."""
-    shop = Shop(client.relay_id, client.now)
-    assert await client.register(shop, shop.card()) == "ok"
-    box, opening = shop.customer(client.now)
-    assert await client.create(box) == ["ok"]
-    assert await client.open(box) == ["ok"]
-    return shop, box, opening
-
+from kurir_wire.ids import HOUR
+from tests.server.client import business, mailbox
+from tests.server.helpers import Signed, receipt_of, refusal_of, until
+from tests.server.process import RelayProcess, events, logged, running
 
 # Start and stop
 
@@ -174,127 +123,17 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
         assert relay.stop() == 0
 
 
-# Sockets
-
-
-async def test_the_subprotocol_and_no_compression(relay: RelayProcess) -> None:
-    for offered in (None, ["kurir.2"]):
-        with pytest.raises(InvalidStatus) as refused:
-            async with raw(relay.address, subprotocols=offered):
-                pass
-        assert refused.value.response.status_code == 400
-    async with raw(
-        relay.address, compression="deflate", subprotocols=["kurir.2", SUBPROTOCOL]
-    ) as socket:
-        assert socket.response is not None
-        assert "Sec-WebSocket-Extensions" not in socket.response.headers
-        assert "Server" not in socket.response.headers
-        assert socket.subprotocol == SUBPROTOCOL
-        first = await socket.recv()
-        assert isinstance(first, bytes)
-        welcome = decode_push(first)
-        assert isinstance(welcome, Welcome)
-        welcome.cert.verify(welcome.now)
-        welcome.beacon.verify(welcome.cert.beacon_pk, welcome.cert.relay_id)
-
-
-async def test_malformed_input_hurts_nobody_else(relay: RelayProcess) -> None:
-    async with relay.client() as reader, relay.client() as writer:
-        box = await mailbox(reader)
-        assert await reader.open(box) == ["ok"]
-
-        async def still_works() -> None:
-            entry = box.write()
-            assert await writer.submit(entry) == [None]
-            (delivery,) = await reader.take(1)
-            assert delivery.body == entry.body
-            assert await reader.ack(Ack(box.id, entry.envelope_id)) == [None]
-
-        async def closes_with(code: int, *messages: bytes | str, answers: int = 0) -> None:
-            async with raw(relay.address) as socket:
-                await socket.recv()
-                for message in messages:
-                    await socket.send(message)
-                for _ in range(answers):
-                    answer = await socket.recv()
-                    assert isinstance(answer, bytes)
-                    assert isinstance(decode_push(answer), Error)
-                with pytest.raises(ConnectionClosed) as closed:
-                    await asyncio.wait_for(socket.recv(), 10)
-                assert closed.value.rcvd is not None
-                assert closed.value.rcvd.code == code
-            await still_works()
-
-        await closes_with(1009, bytes(MAX_FRAME + 1))
-        await closes_with(1009, "x" * (MAX_FRAME + 1))
-        await closes_with(1008, *["text"] * 16, answers=16)
-        await closes_with(1008, *[b"\xc1"] * 16, answers=16)
-        await closes_with(1008, *[b"\x92\xa5hello\x01"] * 16, answers=16)
-        async with raw(relay.address) as socket:
-            await socket.recv()
-            await socket.send(b"\xff", text=True)  # not UTF-8
-            with pytest.raises(ConnectionClosed) as closed:
-                await asyncio.wait_for(socket.recv(), 10)
-            assert closed.value.rcvd is not None
-            assert closed.value.rcvd.code == 1007
-        async with raw(relay.address) as socket:
-            await socket.recv()
-            await socket.send(bytes(MAX_FRAME))
-            answer = await socket.recv()
-            assert isinstance(answer, bytes)
-            error = decode_push(answer)
-            assert isinstance(error, Error)
-            assert error.result.code == codes.MALFORMED
-        reading, writing = await asyncio.open_connection(*relay.address.split(":"))
-        writing.write(b"\x16\x03\x01 this is no HTTP\r\n\r\n")
-        await asyncio.wait_for(reading.read(), 10)
-        writing.close()
-        await still_works()
-    assert set(events(relay)) == {"started", "ready"}
-
-
-async def test_a_client_that_vanishes(relay: RelayProcess) -> None:
-    """In the middle of a submission, without a word."""
-    async with relay.client() as client:
-        box = await mailbox(client)
-        entries = [box.write(65_536) for _ in range(15)]
-        for number in range(8):
-            await client.socket.send(encode(Submit(number, entries)))
-        client.socket.transport.abort()
-    async with relay.client() as client:
-        await client.submit(*entries)
-        assert await client.open(box) == ["ok"]
-        assert len(await client.take(15)) == 15
-
-
-async def test_tls(tmp_path: Path) -> None:
-    pem, secret = certificate(tmp_path)
-    with running(tmp_path, "--tls-cert", str(pem), "--tls-key", str(secret)) as relay:
-        assert logged(relay)[-1]["tls"] is True
-        trusting = ssl.create_default_context(cafile=str(pem))
-        async with connect(
-            f"wss://{relay.address}/",
-            ssl=trusting,
-            subprotocols=[SUBPROTOCOL],  # type: ignore[list-item]
-            compression=None,
-            proxy=None,
-        ) as socket:
-            client = Client(socket)
-            welcome = await client.read()
-            assert isinstance(welcome, Welcome)
-            client.welcome = welcome
-            box = await mailbox(client)
-            assert await client.submit(box.write(65_536)) == [None]
-            version = socket.transport.get_extra_info("ssl_object").version()
-            assert version in ("TLSv1.2", "TLSv1.3")
-        with pytest.raises(ssl.SSLCertVerificationError):
-            async with connect(f"wss://{relay.address}/", proxy=None):
-                pass
-        with pytest.raises((InvalidMessage, InvalidHandshake, ConnectionError, EOFError)):
-            async with raw(relay.address):
-                pass
-        assert relay.stop() == 0
-        assert events(relay) == ["started", "ready", "stopping", "stopped"]
+async def test_a_second_relay_on_the_database_refuses_and_harms_nothing(tmp_path: Path) -> None:
+    with running(tmp_path) as relay:
+        ready = str(relay.ready)
+        done = relay.run("serve", "--listen", "127.0.0.1:0", "--ready-file", ready)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "another relay serves" in done.stderr
+        async with relay.client() as client:
+            assert client.welcome.version == 1
+        assert relay.run("business", "list").returncode == 0
+        relay.kill()
+        relay.start()
 
 
 # Crashes and disks
@@ -304,7 +143,7 @@ async def test_kill_9_and_the_same_bytes_again(relay: RelayProcess) -> None:
     """All that was acknowledged is there after the crash; a retry of everything adds each other
     envelope once; receipts are the same to the byte."""
     async with relay.client() as client:
-        shop, paid, opening = await business(relay, client)
+        shop, paid, opening = await business(client)
         await asyncio.to_thread(relay.approve, shop)
         box = await mailbox(client)
         beacon = await client.beacon()
@@ -478,7 +317,7 @@ async def test_beacons_never_go_back(tmp_path: Path) -> None:
 
 async def test_commands_while_the_relay_runs(relay: RelayProcess, tmp_path: Path) -> None:
     async with relay.client() as client:
-        shop, box, opening = await business(relay, client)
+        shop, box, opening = await business(client)
 
         async def submit(**changes: Any) -> tuple[Signed, Any]:
             line = msgspec.structs.replace(shop.line(is_open=False), **changes)
@@ -557,148 +396,3 @@ async def test_commands_while_the_relay_runs(relay: RelayProcess, tmp_path: Path
     assert relay.stop() == 0
     relay.start()
     assert relay.stop() == 0
-
-
-# What it logs and what it imports
-
-
-async def test_the_log_holds_declared_events_and_nobodys_name(tmp_path: Path) -> None:
-    file = tmp_path / "own.log"
-    with running(tmp_path, "--log-file", str(file), "--log-level", "debug") as relay:
-        names: list[bytes] = []
-        async with relay.client() as client, raw(relay.address) as bad:
-            relay_id = client.relay_id
-            shop, box, opening = await business(relay, client)
-            await asyncio.to_thread(relay.approve, shop)
-            assert await client.prove(shop) == "ok"
-            signed = shop.sign(box, opening, shop.line(is_open=False), await client.beacon())
-            assert await client.submit(signed.submission)
-            (delivery,) = await client.take(1)
-            assert await client.ack(Ack(box.id, delivery.envelope_id, signed.secret)) == [None]
-            assert [r.code if r else "ok" for r in await client.submit(box.write())] == [
-                "no-mailbox"
-            ]
-            for _ in range(16):
-                await bad.send(b"\x92\xa5hello\x01")
-            names += [box.id, shop.id, shop.address.id, signed.hash, delivery.envelope_id]
-            names += [client.nonce, opening, signed.secret, box.key.public, shop.root.public]
-        assert relay.stop() == 0
-        assert relay.log.read_bytes() == b"", "nothing beside the log"
-        text = file.read_text()
-        shapes = {event.value: shape for event, shape in FIELDS.items()}
-        for line in text.splitlines():
-            found = json.loads(line)
-            shape = shapes[found["event"]]
-            assert tuple(found) == (*COMMON, *shape.fields)
-            assert found["level"] == shape.level.name.lower()
-        assert Event.STOPPED.value in text
-        assert text.count(relay_id.hex()) == 1
-        for value in names:
-            for spelling in (value.hex(), base64.urlsafe_b64encode(value).decode()[:12]):
-                assert spelling not in text
-        assert "Metro" not in text
-
-
-async def test_network_addresses_are_nowhere_on_disk(tmp_path: Path) -> None:
-    """Whatever a client does: served, refused for its rate, malformed, turned away."""
-    ours = ("192.0.2.77", "2001:db8:7:7::77")
-    with running(tmp_path, "--behind-proxy") as relay:
-        for address in ours:
-            header = {"X-Forwarded-For": address}
-            async with raw(relay.address, additional_headers=header) as socket:
-                client = Client(socket)
-                welcome = await client.read()
-                assert isinstance(welcome, Welcome)
-                client.welcome = welcome
-                box = await mailbox(client)
-                await client.submit(box.write())
-                for _ in range(CARD_RATE.burst):
-                    assert (await client.error(GetCard(7, box.id, bytes(32)))).code == "no-mailbox"
-                assert (await client.error(GetCard(7, box.id, bytes(32)))).code == "rate"
-                await socket.send(b"\xc1")
-                await client.read()
-            with pytest.raises(InvalidHandshake):
-                await connect(f"ws://{relay.address}/", additional_headers=header, proxy=None)
-        assert relay.stop() == 0
-    six = ipaddress.ip_address(ours[1]).packed
-    for path in tmp_path.rglob("*"):
-        for spelling in (*(address.encode() for address in ours), six, six[:8]):
-            assert not path.is_file() or spelling not in path.read_bytes(), path
-
-
-HOOK = """
-import sys
-class Refuse:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("kurir_crypto", "kurir_client", "kurir_audit"):
-            raise ImportError(name + " is not for a relay")
-sys.meta_path.insert(0, Refuse())
-for name in ("kurir_crypto", "kurir_client", "kurir_audit"):
-    try:
-        __import__(name)
-    except ImportError as error:
-        assert "is not for a relay" in str(error)
-    else:
-        raise SystemExit("the hook is blind")
-from kurir_server.cli import main
-main()
-"""
-
-
-@pytest.fixture
-def hooked(tmp_path: Path) -> Iterator[RelayProcess]:
-    relay = RelayProcess(tmp_path).init()
-    relay.prefix = (sys.executable, "-c", HOOK)
-    relay.start()
-    yield relay
-    if relay.process is not None and relay.process.poll() is None:
-        relay.kill()
-
-
-async def test_the_relay_runs_without_any_code_that_could_decrypt(hooked: RelayProcess) -> None:
-    async with hooked.client() as client:
-        shop, box, opening = await business(hooked, client)
-        await asyncio.to_thread(hooked.approve, shop)
-        assert await client.prove(shop) == "ok"
-        beacon = await client.beacon()
-        grant = box.grant(shop.id, beacon)
-        signed = shop.sign(box, opening, shop.line(is_open=True), beacon, grant)
-        receipt_of((await client.submit(signed.submission))[0])
-        (delivery,) = await client.take(1)
-        assert await client.ack(Ack(box.id, delivery.envelope_id, signed.secret)) == [None]
-        personal = await mailbox(client)
-        assert await client.submit(personal.write()) == [None]
-    assert hooked.stop() == 0
-    assert events(hooked) == ["started", "ready", "stopping", "stopped"]
-
-
-async def test_a_thousand_requests_at_once(relay: RelayProcess) -> None:
-    """Far more than may be outstanding: each gets its answer, in the end."""
-    async with relay.client() as client:
-        box = await mailbox(client)
-        count = 1_000
-
-        async def ask() -> None:
-            for number in range(count):
-                await client.send(
-                    GetBeacon(number) if number % 2 else Submit(number, [box.write()])
-                )
-
-        asking = asyncio.create_task(ask())
-        answered = [getattr(await client.read(), "n", None) for _ in range(count)]
-        await asking
-        assert sorted(answered, key=lambda n: n or 0) == list(range(count))
-        assert client.now // DAY > 0
-
-
-async def test_a_second_relay_on_the_database_refuses_and_harms_nothing(tmp_path: Path) -> None:
-    with running(tmp_path) as relay:
-        ready = str(relay.ready)
-        done = relay.run("serve", "--listen", "127.0.0.1:0", "--ready-file", ready)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert "another relay serves" in done.stderr
-        async with relay.client() as client:
-            assert client.welcome.version == 1
-        assert relay.run("business", "list").returncode == 0
-        relay.kill()
-        relay.start()

@@ -13,16 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.asyncio.client import connect
 
 from kurir_server import keyfiles, tls
 from kurir_server.errors import ConfigError
 from kurir_server.log import Event, Log
 from kurir_wire.codec import pack
-from kurir_wire.frames import Welcome
-from kurir_wire.limits import SUBPROTOCOL
 from tests.server.certificates import tls_files
-from tests.server.helpers import Client, RelayProcess, events, logged, running, until
+from tests.server.client import Client, welcomed
+from tests.server.helpers import until
+from tests.server.process import RelayProcess, events, logged, running
 
 
 async def reload(relay: RelayProcess) -> list[dict[str, Any]]:
@@ -40,17 +39,8 @@ async def reload(relay: RelayProcess) -> list[dict[str, Any]]:
 
 @asynccontextmanager
 async def secure(relay: RelayProcess, trusted: Path) -> AsyncIterator[Client]:
-    async with connect(
-        f"wss://{relay.address}/",
-        ssl=ssl.create_default_context(cafile=str(trusted)),
-        subprotocols=[SUBPROTOCOL],  # type: ignore[list-item]
-        compression=None,
-        proxy=None,
-    ) as socket:
-        client = Client(socket)
-        welcome = await client.read()
-        assert isinstance(welcome, Welcome)
-        client.welcome = welcome
+    context = ssl.create_default_context(cafile=str(trusted))
+    async with welcomed(relay.address, ssl=context) as client:
         yield client
 
 

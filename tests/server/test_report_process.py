@@ -13,8 +13,10 @@ from kurir_billing.report import Report
 from kurir_server import keyfiles
 from kurir_wire.entries import Ack
 from kurir_wire.frames import SendReport
-from tests.server.helpers import Client, RelayProcess, Shop, receipt_of, running
+from tests.server.client import Client
+from tests.server.helpers import Shop, receipt_of
 from tests.server.labelled import TARIFF, franked, labelled_line, sealed
+from tests.server.process import RelayProcess, running
 
 
 async def said(relay: RelayProcess, client: Client, text: str) -> Report:

@@ -18,20 +18,12 @@ from kurir_server.rows import Rows
 from kurir_wire import codes
 from kurir_wire.codec import pack
 from kurir_wire.entries import Result
-from kurir_wire.frames import (
-    AdjustmentsAre,
-    Error,
-    GetAdjustments,
-    Prove,
-    Results,
-    SendReport,
-)
+from kurir_wire.frames import AdjustmentsAre, Error, GetAdjustments, Results, SendReport
 from kurir_wire.ids import DAY, NO_HASH, BusinessId, Hash
 from kurir_wire.limits import MAX_FRAME, REPORT_SIZES
-from kurir_wire.proofs import prove_message
 from tests.protocol.make import TestBusiness, TestRelay
 from tests.protocol.reported import make_reported
-from tests.server.helpers import Shop, body
+from tests.server.helpers import body
 from tests.server.rig import START, Rig, Talk
 
 TODAY = START // DAY
@@ -149,13 +141,6 @@ def store(rig: Rig, business_id: BusinessId, day: int, name: str, copy: bytes = 
     return found
 
 
-def proved(rig: Rig, shop: Shop) -> Talk:
-    talk = rig.connection()
-    signature = shop.lane_key.sign(prove_message(rig.keys.relay_id, rig.nonce, shop.id))
-    talk.send(Prove(1, shop.id, pack(shop.lane), signature))
-    return talk
-
-
 def names(rig: Rig, reply: object) -> list[Hash]:
     assert isinstance(reply, AdjustmentsAre), reply
     return [open_adjust(item.adjust).hash(rig.keys.relay_id) for item in reply.adjustments]
@@ -167,7 +152,7 @@ def test_a_business_fetches_its_own_of_past_days(rig: Rig) -> None:
     for other in (TODAY, TODAY - 20, TODAY + 30):  # not over; of another month; to come
         store(rig, shop.id, other, f"b{other}")
     store(rig, rival.id, TODAY - 1, "of another")
-    talk = proved(rig, shop)
+    talk = rig.proved(shop)
     (reply,) = talk.send(GetAdjustments(2, MONTH, NO_HASH))
     assert names(rig, reply) == sorted(mine)
     rig.now += DAY
@@ -189,7 +174,7 @@ def test_a_long_list_comes_in_pages_that_fit_a_frame(rig: Rig) -> None:
         store(rig, shop.id, TODAY - 1, str(number), body(REPORT_SIZES[-1]))
         for number in range(count)
     ]
-    talk, found, after, pages = proved(rig, shop), [], Hash(NO_HASH), 0
+    talk, found, after, pages = rig.proved(shop), [], Hash(NO_HASH), 0
     while True:
         (reply,) = talk.send(GetAdjustments(2, MONTH, after))
         assert len(pack(reply)) < MAX_FRAME

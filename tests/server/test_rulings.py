@@ -39,7 +39,7 @@ from kurir_wire.merkle import is_included
 from tests.server.helpers import body
 from tests.server.labelled import TARIFF, sealed, settle_labelled, usable_card
 from tests.server.rig import START, Rig
-from tests.server.test_reports import MONTH, TODAY, leave, proved
+from tests.server.test_reports import MONTH, TODAY, leave
 
 RATES = bundled().rates("ID")
 OPERATORS_KEY = EnvelopeKeyPair.generate()
@@ -105,7 +105,7 @@ def test_an_ad_that_was_called_utility(rig: Rig, tmp_path: Path) -> None:
     assert isinstance(before, CheckpointIs)
     note = open_checkpoint(before.note, rig.keys.cert.checkpoint_pk, rig.keys.relay_id)
     assert note.size == 2
-    talk = proved(rig, shop)
+    talk = rig.proved(shop)
     (none,) = talk.send(GetAdjustments(2, MONTH, NO_HASH))
     assert none == AdjustmentsAre(2, [], False)
     rig.now += DAY

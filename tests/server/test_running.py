@@ -9,7 +9,9 @@ from pathlib import Path
 from kurir_wire import codes
 from kurir_wire.entries import Ack, Result, Submission
 from kurir_wire.frames import Acks, Delete, Open, Request, Results, Submit
-from tests.server.helpers import Box, Client, RelayProcess
+from tests.server.client import Client
+from tests.server.helpers import Box
+from tests.server.process import RelayProcess
 
 
 async def test_requests_may_be_sent_ahead_of_their_answers(relay: RelayProcess) -> None:

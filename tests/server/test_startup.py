@@ -16,7 +16,7 @@ import pytest
 
 from kurir_server import keyfiles
 from kurir_wire.ids import DAY
-from tests.server.helpers import RelayProcess, running
+from tests.server.process import RelayProcess, running
 from tests.server.rig import Rig, rig_in
 from tests.server.test_ledger import settle
 

@@ -18,7 +18,8 @@ from kurir_wire.frames import GetTerms, TermsAre
 from kurir_wire.ids import DAY
 from kurir_wire.limits import MAX_TICKETS
 from kurir_wire.links import BusinessLink, parse_link, pin_of
-from tests.server.helpers import RelayProcess, Shop
+from tests.server.helpers import Shop
+from tests.server.process import RelayProcess
 from tests.server.rig import START, Rig
 
 NAME = "PT Metro Bus"

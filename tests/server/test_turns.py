@@ -7,10 +7,7 @@ from typing import Any
 
 import pytest
 
-from kurir_server.limits import (
-    PROOFS_AT_ONCE,
-    SIGNATURES_AT_ONCE,
-)
+from kurir_server.limits import PROOFS_AT_ONCE, SIGNATURES_AT_ONCE
 from kurir_server.work import Failed, Job
 from kurir_wire import codes
 from kurir_wire.entries import Result
@@ -32,9 +29,9 @@ from kurir_wire.frames import (
 )
 from kurir_wire.ids import DAY
 from tests.server.helpers import Box, Key, Shop
+from tests.server.replies import codes_of, result_of
 from tests.server.rig import Rig, Talk
 from tests.server.test_ledger import settle
-from tests.server.test_requests import codes_of, proved, result_of
 
 
 def done(rig: Rig, job: Job) -> Any:
@@ -142,7 +139,7 @@ def test_a_client_that_leaves_in_between_reads_nothing(rig: Rig) -> None:
 def test_many_prekeys_are_checked_in_turns_and_kept_at_once(rig: Rig) -> None:
     shop, rival = rig.shop(), rig.shop()
     ec, kem = [shop.ec(n) for n in range(60)], [shop.kem(n) for n in range(40)]
-    talk = proved(rig, shop)
+    talk = rig.proved(shop)
     for bad in (PutPreKeys(1, [*ec, rival.ec(70)], kem), PutPreKeys(1, ec, [*kem, rival.kem(70)])):
         rounds, pushed = in_parts(talk, bad)
         assert rounds <= 4
@@ -166,7 +163,7 @@ def test_prekeys_of_an_identity_that_changed_meanwhile_are_not_kept(rig: Rig, wh
         if count == when:
             renew(rig, shop, Key(), 2)
 
-    _, pushed = in_parts(proved(rig, shop), PutPreKeys(1, keys, []), change)
+    _, pushed = in_parts(rig.proved(shop), PutPreKeys(1, keys, []), change)
     assert codes_of(pushed) == [codes.NOT_AUTHORISED]
     assert rig.count("prekeys") == 0
 
@@ -184,7 +181,7 @@ def test_prekeys_of_two_identities_are_not_kept(rig: Rig) -> None:
         if count:
             renew(rig, shop, second if count == 1 else first, 1 + count)
 
-    _, pushed = in_parts(proved(rig, shop), PutPreKeys(1, keys, []), change)
+    _, pushed = in_parts(rig.proved(shop), PutPreKeys(1, keys, []), change)
     assert codes_of(pushed) == [codes.NOT_AUTHORISED]
     assert rig.count("prekeys") == 0
 
@@ -202,7 +199,7 @@ def test_many_proofs_are_those_of_few(rig: Rig) -> None:
     day = rig.now // DAY
     rig.now += DAY
     names = [leaf.charge_hash(rig.keys.relay_id) for leaf in leaves]
-    talk = proved(rig, shop)
+    talk = rig.proved(shop)
     rounds, (whole,) = in_parts(talk, GetInclusion(1, len(names), day, list(names)))
     assert rounds == 2
     assert isinstance(whole, InclusionIs)

@@ -13,8 +13,10 @@ from kurir_wire.blob_frames import BlobDelete, BlobGet, BlobKey, BlobPut, BlobSt
 from kurir_wire.frames import Request
 from kurir_wire.limits import CHUNK_BYTES
 from tests.server.blob_client import Attachment
+from tests.server.replies import code_of
 from tests.server.rig import Talk
-from tests.server.wrong_ways import World, Wrong, code_of
+from tests.server.world import World
+from tests.server.wrong_ways import Wrong
 
 Ask = Callable[[bytes, bytes], Request]
 """From the id of a blob and a token."""

@@ -15,14 +15,12 @@ from msgspec.structs import replace
 from kurir_billing.charge import packed
 from kurir_billing.kinds import Category
 from kurir_wire import codes
-from kurir_wire.blob_frames import BlobNew, BlobPut, Chunk
+from kurir_wire.blob_frames import BlobNew
 from kurir_wire.entries import Ack, NewMailbox, Opening, Submission
 from kurir_wire.frames import (
     Acks,
     Create,
     Delete,
-    Deliver,
-    Error,
     GetAdjustments,
     GetBeacon,
     GetBusiness,
@@ -36,30 +34,24 @@ from kurir_wire.frames import (
     GetTerms,
     Open,
     Prove,
-    Push,
     PutCard,
     PutPreKeys,
     Register,
     Request,
-    Results,
     SendReport,
     SetRefused,
     Submit,
 )
 from kurir_wire.gates import OPEN_GATE, token_gate
 from kurir_wire.ids import DAY, NO_HASH, BusinessId, RelayId
-from kurir_wire.limits import CHUNK_BYTES
 from kurir_wire.proofs import create_message, open_message, prove_message
-from tests.server.blob_client import Attachment
-from tests.server.helpers import Box, Key, Shop, Signed, receipt_of
-from tests.server.rig import Rig, Talk
+from tests.server.helpers import Box, Key
+from tests.server.replies import code_of
+from tests.server.rig import OTHER_NONCE, Talk
+from tests.server.world import World
 
-OTHER_NONCE = bytes(reversed(range(32)))
-"""That of another connection."""
 OTHER_RELAY = RelayId(bytes(32))
 
-FIRST = Chunk(0, bytes(CHUNK_BYTES))
-"""Of each blob that there is."""
 NO_MARKETING = 1 << Category.MARKETING
 
 OPEN_TO_ALL = {
@@ -72,90 +64,6 @@ OPEN_TO_ALL = {
     BlobNew: "whoever sends a file does not say who they are; room has a pace",
 }
 """Requests that need neither proof nor token, and why."""
-
-
-class World:
-    """A relay with people, businesses, and things that wait."""
-
-    def __init__(self, rig: Rig) -> None:
-        self.rig = rig
-        self.relay_id = rig.keys.relay_id
-        self.box, self.other = rig.personal(), rig.personal()
-        self.shop, self.rival, self.revoked = rig.shop(), rig.shop(), rig.shop()
-        self.unknown = Shop(self.relay_id, rig.now)
-        self.paid, self.opening = rig.customer(self.shop)
-        self.rivals, self.rivals_opening = rig.customer(self.rival)
-        self.card = self.shop.card(2)
-        settled = self.charge()
-        receipt_of(rig.submit(settled.submission)[0])
-        rig.fetch(self.paid)
-        assert rig.ack(self.paid, settled.submission.envelope_id, settled.secret) is None
-        revoked_paid, revoked_opening = rig.customer(self.revoked)
-        self.of_revoked = rig.charge(
-            self.revoked, revoked_paid, revoked_opening, self.revoked.line(is_open=False)
-        ).submission
-        rig.run(lambda rows: rows.revoke(self.revoked.id))
-        self.day = rig.now // DAY
-        rig.now += DAY
-        rig.tidy()
-        self.settled = settled.hash
-        self.waiting = self.box.write()
-        assert rig.submit(self.waiting) == [None]
-        self.blob, self.part = Attachment(self.relay_id, 1), Attachment(self.relay_id, 2)
-        """A whole blob, and one that lacks its second chunk."""
-        writer = self.talk()
-        assert writer.send(BlobNew(1, [self.blob.new, self.part.new])) == [Results(1, [None, None])]
-        for blob in (self.blob, self.part):
-            assert code_of(writer.send(BlobPut(1, blob.id, blob.write, [FIRST]))) == "ok"
-        # Issued, so that the rival's asking for its own again writes nothing.
-        rival = self.talk(proved=self.rival)
-        assert code_of(rival.send(GetInvoice(1, 202701))) == "ok"
-        # Read today, so that opening them again writes nothing.
-        reader = self.talk(opened=(self.box, self.other, self.shop.address, self.paid))
-        assert code_of(reader.send(PutCard(1, self.box.id, b"sealed"))) == "ok"
-
-    def talk(
-        self,
-        *,
-        opened: tuple[Box, ...] = (),
-        proved: Shop | None = None,
-        nonce: bytes | None = None,
-    ) -> Talk:
-        """A connection that has opened and proved."""
-        talk = self.rig.connection(nonce=nonce)
-        nonce = nonce or self.rig.nonce
-        for box in opened:
-            assert code_of(talk.send(Open(1, [box.opening(nonce)]))) == "ok"
-        if proved is not None:
-            assert code_of(talk.send(self.prove(proved, nonce))) == "ok"
-        return talk
-
-    def charge(self, **changes: Any) -> Signed:
-        """A charge of the shop for its customer."""
-        values: dict[str, Any] = {
-            "box": self.paid,
-            "opening": self.opening,
-            "line": self.shop.line(is_open=False),
-            "beacon": self.rig.beacon,
-        }
-        return self.shop.sign(**(values | changes))
-
-    def prove(self, shop: Shop, nonce: bytes | None = None) -> Prove:
-        message = prove_message(self.relay_id, nonce or self.rig.nonce, shop.id)
-        return Prove(7, shop.id, packed(shop.lane), shop.lane_key.sign(message))
-
-
-def code_of(pushed: list[Push]) -> str:
-    """The code of the one reply; ``ok`` for one that is about something."""
-    replies = [push for push in pushed if not isinstance(push, Deliver)]
-    assert len(replies) == 1, replies
-    match replies[0]:
-        case Error(result=result):
-            return result.code
-        case Results(results=[result]):
-            return "ok" if result is None else result.code
-        case _:
-            return "ok"
 
 
 @dataclass(frozen=True, slots=True)
@@ -412,13 +320,13 @@ def wrong_proofs(world: World) -> Iterator[Wrong]:
         "another key": asked(thief.sign(message)),
         "the root's key": asked(shop.root.sign(message)),
         "the identity's key": asked(shop.identity.sign(message)),
-        "another connection's nonce": world.prove(shop, OTHER_NONCE),
+        "another connection's nonce": shop.prove(OTHER_NONCE, n=7),
         "another relay": asked(shop.lane_key.sign(prove_message(OTHER_RELAY, nonce, shop.id))),
         "another business's lane": asked(rival.lane_key.sign(message), rival.lane),
         "another business": asked(rival.lane_key.sign(message), rival.lane, shop.id),
         "a lane that nobody enrolled": asked(thief.sign(message), enrolled_itself),
         "an expired lane": asked(shop.lane_key.sign(message), shop.enrol(world.rig.now)),
-        "nobody registered it": world.prove(world.unknown),
+        "nobody registered it": world.unknown.prove(nonce, n=7),
     }
     for name, request in ways.items():
         yield Wrong(name, request, world.talk())
@@ -431,7 +339,7 @@ def unproved(world: World, request: Request) -> Iterator[Wrong]:
     yield Wrong("proved on another connection", request, world.talk())
     yield Wrong("its address opened", request, world.talk(opened=(world.shop.address,)))
     refused = world.talk()
-    assert code_of(refused.send(world.prove(world.shop, OTHER_NONCE))) != "ok"
+    assert code_of(refused.send(world.shop.prove(OTHER_NONCE))) != "ok"
     yield Wrong("not believed", request, refused)
 
 

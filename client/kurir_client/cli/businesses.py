@@ -20,7 +20,7 @@ from kurir_billing.invoice_file import to_json
 from kurir_billing.kinds import Category, Class
 from kurir_billing.ratecard import RateCard
 from kurir_billing.tariffs import tariff_named
-from kurir_client import adjustments, terms
+from kurir_client import adjustments, invoices, terms
 from kurir_client import business as own
 from kurir_client.cli.invoices import invoice, remind, show_invoice
 from kurir_client.cli.output import Output
@@ -249,8 +249,8 @@ def business_invoice(options: Options, month: str, file: str | None) -> None:
     with options.profile() as profile:
         fetched = run(_invoice(profile, number))
         write_private(target, to_json(fetched))
-        records = own.records(profile, fetched.cert)
-        own.verify(profile, fetched)
+        records = invoices.records(profile, fetched.cert)
+        invoices.verify(profile, fetched)
         show_invoice(options, fetched, str(target), records)
         remind(options, profile)
 
@@ -259,7 +259,7 @@ async def _invoice(profile: Profile, month: int) -> Invoice:
     messenger = Messenger(profile)
     async with messenger.online(reading=False) as link:
         await own.keep_fresh(profile, link)
-        return await own.fetch_invoice(profile, link, month)
+        return await invoices.fetch_invoice(profile, link, month)
 
 
 @business.command("ledger")

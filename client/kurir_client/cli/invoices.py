@@ -13,7 +13,7 @@ from kurir_billing.errors import InvoiceError
 from kurir_billing.invoice import Invoice, Records
 from kurir_billing.invoice_file import from_json, schema
 from kurir_billing.verify import coverage, verify_invoice
-from kurir_client import business as own
+from kurir_client import invoices
 from kurir_client.cli.session import Options, pass_options
 from kurir_client.errors import UsageError
 from kurir_client.files import write_private
@@ -49,13 +49,13 @@ def invoice_verify(options: Options, file: str, without_records: bool, pin: str 
     if pin is not None and not without_records:
         raise UsageError("--pin is for --without-records", "a profile knows its relay")
     if without_records:
-        records = Records(_relay(parsed, pin), own.business_of(parsed))
+        records = Records(_relay(parsed, pin), invoices.business_of(parsed))
         verify_invoice(parsed, records)
         show_invoice(options, parsed, file, records)
         return
     with options.profile() as profile:
-        records = own.records(profile, parsed.cert)
-        own.verify(profile, parsed)
+        records = invoices.records(profile, parsed.cert)
+        invoices.verify(profile, parsed)
         show_invoice(options, parsed, file, records)
         remind(options, profile)
 
@@ -138,7 +138,7 @@ def _signed_invoice(file: str) -> Invoice:
     """An invoice of which everything holds that can be checked without records: what is made of it
     shows only what its relay signed."""
     parsed = read_invoice(file)
-    verify_invoice(parsed, Records(parsed.cert.relay_id, own.business_of(parsed)))
+    verify_invoice(parsed, Records(parsed.cert.relay_id, invoices.business_of(parsed)))
     return parsed
 
 
