@@ -394,9 +394,7 @@ input()
         assert found is not None
         assert found.refused == 4
 
-    def test_what_another_process_wrote_of_prices_is_seen(
-        self, stage: Stage
-    ) -> None:
+    def test_what_another_process_wrote_of_prices_is_seen(self, stage: Stage) -> None:
         name, first = BusinessId(bytes(32)), StoredRateCard(1, hash_of(1), 5, b"first")
         stage.run(lambda rows: rows.put_business(name, 1, b"card", 9, "flat"))
         stage.run(lambda rows: rows.add_rate_card(first))
