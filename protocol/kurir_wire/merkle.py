@@ -16,6 +16,8 @@ from kurir_wire.ids import Hash
 EMPTY_ROOT: Final = Hash(hashlib.sha256().digest())
 """The root of a tree without leaves."""
 
+_PAIR: Final = 2 * hashlib.sha256().digest_size
+
 Node = Callable[[int, int], Hash]
 """Gives the hash of a complete node by level and place."""
 
@@ -28,6 +30,12 @@ def leaf_hash(entry: bytes) -> Hash:
 def node_hash(left: bytes, right: bytes) -> Hash:
     """The hash of an inner node."""
     return Hash(hashlib.sha256(b"\1" + left + right).digest())
+
+
+def nodes_above(layer: bytes) -> bytes:
+    """The hashes of the complete nodes over a layer of hashes, which stand one after the other."""
+    pairs = range(0, len(layer) - _PAIR + 1, _PAIR)
+    return b"".join(hashlib.sha256(b"\1" + layer[at : at + _PAIR]).digest() for at in pairs)
 
 
 class Growing:

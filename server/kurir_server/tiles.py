@@ -12,7 +12,7 @@ from typing import Final
 
 from kurir_server.rows import Rows
 from kurir_wire.ids import Hash
-from kurir_wire.merkle import node_hash
+from kurir_wire.merkle import nodes_above
 
 HASH_BYTES: Final = 32
 HEIGHT: Final = 8
@@ -59,8 +59,7 @@ class Tiles:
         self._rows = rows
         self._full = full or FullTiles()
         self._read: dict[tuple[int, int], list[bytes]] = {}
-        """Tiles read so far that are not full: their hashes, and as many of the layers above as
-        were asked for."""
+        """Tiles read so far: their hashes, and as many of the layers above as were asked for."""
 
     def node(self, level: int, index: int) -> Hash:
         """The hash of a complete node: what :mod:`kurir_wire.merkle` makes proofs from.
@@ -69,21 +68,22 @@ class Tiles:
         """
         row, inner = divmod(level, HEIGHT)
         n, place = divmod(index, WIDTH >> inner)
-        layers = self._read.get((row, n)) or self._full.get((row, n)) or self._tile(row, n)
+        layers = self._read.get((row, n)) or self._tile(row, n)
         while len(layers) <= inner:
-            layers.append(_above(layers[-1]))
+            layers.append(nodes_above(layers[-1]))
         found = layers[inner][place * HASH_BYTES : (place + 1) * HASH_BYTES]
         if len(found) != HASH_BYTES:
             raise IndexError("the tree has no such node")
         return Hash(found)
 
     def _tile(self, row: int, n: int) -> list[bytes]:
-        layers = [self._rows.tile(row, n) or b""]
-        if len(layers[0]) == WIDTH * HASH_BYTES:
-            self._full.put((row, n), layers)
-            self._rows.if_undone(self._full.clear)
-        else:
-            self._read[row, n] = layers
+        layers = self._full.get((row, n))
+        if layers is None:
+            layers = [self._rows.tile(row, n) or b""]
+            if len(layers[0]) == WIDTH * HASH_BYTES:
+                self._full.put((row, n), layers)
+                self._rows.if_undone(self._full.clear)
+        self._read[row, n] = layers
         return layers
 
     def extend(self, size: int, added: list[Hash]) -> None:
@@ -110,18 +110,9 @@ def hashes_of(tile: bytes) -> list[Hash]:
     return [Hash(tile[at : at + HASH_BYTES]) for at in range(0, len(tile), HASH_BYTES)]
 
 
-def _above(layer: bytes) -> bytes:
-    """The complete nodes one level higher."""
-    pair = 2 * HASH_BYTES
-    return b"".join(
-        node_hash(layer[at : at + HASH_BYTES], layer[at + HASH_BYTES : at + pair])
-        for at in range(0, len(layer) - pair + 1, pair)
-    )
-
-
 def top_of(tile: bytes) -> Hash:
     """The node that a full tile is under."""
     layer = tile
     while len(layer) > HASH_BYTES:
-        layer = _above(layer)
+        layer = nodes_above(layer)
     return Hash(layer)

@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-import pytest
-
 from kurir_server.rows import Mailbox, Rows
 from kurir_server.store import Store
-from kurir_wire.ids import BusinessId, Hash, MailboxId
+from kurir_wire.ids import Hash, MailboxId
 from tests.audit.joins import Pair, Value, ties
 from tests.audit.pages import spots
 
 IDS = "sqlite_autoindex_mailboxes_1"
-DAY, HOUR = 20_000, 480_000
-SHOP = BusinessId(b"b" * 32)
+HOUR = 480_000
 
 
 @contextmanager
@@ -175,42 +172,3 @@ def test_a_damaged_mailbox_stays_and_the_others_go_on(tmp_path: Path) -> None:
             assert mailbox(store, name).id == name
         found = store.connection.execute("SELECT read_pk FROM mailboxes WHERE id = ?", (damaged,))
         assert found.fetchall() == [("k" * 32,)]
-
-
-def use(rows: Rows, name: bytes) -> None:
-    rows.use(name, DAY)
-
-
-def start(rows: Rows, name: bytes) -> None:
-    rows.add_start(SHOP, name, HOUR)
-
-
-def settle(rows: Rows, name: bytes) -> None:
-    rows.add_pending(DAY, Hash(name))
-
-
-@pytest.mark.parametrize(
-    ("write", "trees"),
-    [
-        (use, ["used_envelopes"]),
-        (start, ["starts", "starts_by_business"]),
-        (settle, ["pending"]),
-    ],
-)
-def test_places_of_marks_say_nothing_within_a_leaf(
-    tmp_path: Path, write: Callable[[Rows, bytes], None], trees: list[str]
-) -> None:
-    """Over many leaves a little of the order is left: docs/threat-model.md has figures."""
-    pairs: list[Pair] = []
-    for _ in range(60):
-        written = names(40)
-        with small_relay(tmp_path) as store:
-            for name in written:
-                store.transact(lambda rows, name=name: write(rows, name))  # type: ignore[misc]
-            path = store.path
-        places = spots(path)
-        pairs += [
-            Pair((path,), {"written": at}, {tree: places[tree][name] for tree in trees})
-            for at, name in enumerate(written)
-        ]
-    assert ties(pairs) == []

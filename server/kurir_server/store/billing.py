@@ -7,7 +7,6 @@ from typing import Final
 
 from kurir_server.rows import StoredCharge, Swept
 from kurir_server.store.database import Database
-from kurir_server.store.mixing import Mixed
 from kurir_server.store.sums import SUM_DIFFERS, sum_of
 from kurir_wire.ids import BusinessId, Hash
 
@@ -23,8 +22,6 @@ _SWEPT: Final = {
     Swept.REPORTS: ("reports", "id", "day"),
 }
 """Table, column of the key, column of the end."""
-_USED: Final = Mixed("used_envelopes", 2, "tag")
-_STARTS: Final = Mixed("starts", 3, "tag")
 
 
 class BillingRows:
@@ -96,7 +93,7 @@ class BillingRows:
         return found is not None
 
     def use(self, tag: bytes, until_day: int) -> None:
-        _USED.insert(self._db, tag, until_day)
+        self._db.execute("INSERT INTO used_envelopes VALUES (?, ?)", (tag, until_day))
 
     def lane_seq(self, lane_pk: bytes) -> int | None:
         found = self._db.execute("SELECT seq FROM lanes WHERE lane_pk = ?", (lane_pk,)).fetchone()
@@ -119,7 +116,9 @@ class BillingRows:
         return found is not None
 
     def add_start(self, business_id: BusinessId, tag: bytes, until_hour: int) -> None:
-        _STARTS.insert(self._db, tag, business_id, until_hour, or_replace=True)
+        self._db.execute(
+            "INSERT OR REPLACE INTO starts VALUES (?, ?, ?)", (tag, business_id, until_hour)
+        )
 
     def starts(self, business_id: BusinessId, hour: int) -> tuple[int, int]:
         found = self._db.execute(

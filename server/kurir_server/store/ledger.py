@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from kurir_server.ledger_rows import StoredCheckpoint
 from kurir_server.store.database import Database
-from kurir_server.store.mixing import Mixed
 from kurir_wire.ids import Hash
 
-_PENDING: Final = Mixed("pending", 2, "settled_day", "hash")
 _CHECKPOINT = "SELECT size, day, note FROM checkpoints "
 
 
@@ -20,7 +16,7 @@ class LedgerRows:
         self._db = db
 
     def add_pending(self, day: int, entry: Hash) -> None:
-        _PENDING.insert(self._db, day, entry)
+        self._db.execute("INSERT INTO pending VALUES (?, ?)", (day, entry))
 
     def oldest_pending_day(self) -> int | None:
         found = self._db.execute("SELECT min(settled_day) FROM pending").fetchone()
