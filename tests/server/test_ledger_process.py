@@ -159,7 +159,8 @@ async def test_a_relay_from_before_the_ledger(tmp_path: Path) -> None:
             "invoices",
         ):
             connection.execute(f"DROP TABLE {table}")
-        connection.execute("ALTER TABLE mailboxes DROP COLUMN refused")
+        for column in ("refused", "pad"):
+            connection.execute(f"ALTER TABLE mailboxes DROP COLUMN {column}")
         for column in ("starts", "terms_issued", "terms_signature"):
             connection.execute(f"ALTER TABLE businesses DROP COLUMN {column}")
         connection.execute("ALTER TABLE charges DROP COLUMN sum")
