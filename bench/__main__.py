@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
 import statistics
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +29,10 @@ PEER_BYTES: Final = 512
 ENVELOPE_BYTES: Final = 2_048
 """What kurir carries for a text of 512 bytes: there is no smaller envelope."""
 KILLED_AFTER: Final = 0.7
+IDLE_SECONDS: Final = 32.0
+"""Longer than from one ping of the relay to the next."""
 
+OURS: Final = ("kurir", "forwarder")
 Figures = dict[str, dict[str, float]]
 """Server to figure to value."""
 
@@ -40,12 +45,12 @@ class Plan:
     rounds: int
     messages: int
     idle: list[int]
-    size: int = PEER_BYTES
+    idle_seconds: float = IDLE_SECONDS
     found: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
     def bytes_of(self, server: str) -> int:
         """The size of one message as the server gets it."""
-        return ENVELOPE_BYTES if server in ("kurir", "forwarder") else self.size
+        return ENVELOPE_BYTES if server in OURS else PEER_BYTES
 
     def count(self, server: str, share: float = 1.0) -> int:
         """How many messages."""
@@ -76,13 +81,15 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one short round, to see that it runs")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
+    if options.rounds < 1 or options.messages < PAIRS:
+        parser.error(f"at least one round, of {PAIRS} messages")
     here = [name for name in options.only if SERVERS[name].is_here()]
     for name in options.only:
         if name not in here:
             print(f"{name} is not installed and left out (Debian: {SERVERS[name].needs[0]})")
     plan = Plan(here, options.rounds, options.messages, options.idle)
     if options.quick:
-        plan = Plan(here, 1, 500, [20])
+        plan = Plan(here, 1, 500, [20], idle_seconds=2.0)
     for step, (server, work) in enumerate(steps(plan), 1):
         print(f"\r{step}: {server:<12}", end="", file=sys.stderr, flush=True)
         work()
@@ -93,22 +100,29 @@ def main() -> None:
     for verdict in found:
         print(verdict)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    machine = {"pairs": PAIRS, "rounds": plan.rounds, "messages": plan.messages}
-    report = {"run": machine, "figures": figures, "aims": [v.as_dict() for v in found]}
+    run = {
+        "pairs": PAIRS,
+        "rounds": plan.rounds,
+        "messages": plan.messages,
+        "bytes": {server: plan.bytes_of(server) for server in plan.servers},
+        "python": platform.python_version(),
+        "cpus": os.cpu_count(),
+    }
+    report = {"run": run, "figures": figures, "aims": [v.as_dict() for v in found]}
     options.out.write_text(json.dumps(report, indent=1) + "\n")
 
 
 def steps(plan: Plan) -> Iterator[tuple[str, Callable[[], None]]]:
     """All measurements, each with the server that it is of."""
     for _ in range(plan.rounds):
-        for scenario in (_w1, _w16, _latency, _store):
+        for scenario in (_w1, _w16, _w1_large, _w16_large, _latency, _store, _kill):
             for server in plan.servers:
-                if server == "forwarder" and scenario in (_latency, _store):
+                if server == "forwarder" and scenario in (_latency, _store, _kill):
                     continue  # it keeps nothing
+                if server in OURS and scenario in (_w1_large, _w16_large):
+                    continue  # as the ones before
                 yield server, lambda scenario=scenario, server=server: scenario(plan, server)  # type: ignore[misc]
     for server in plan.servers:
-        if server != "forwarder":
-            yield server, lambda server=server: _kill(plan, server)  # type: ignore[misc]
         for count in plan.idle:
             if server == "prosody" and count > PROSODY_ACCOUNTS:
                 count = PROSODY_ACCOUNTS
@@ -134,16 +148,30 @@ def _w16(plan: Plan, server: str) -> None:
     plan.note(server, w16_per_s=_rate(found), w16_cpu=_per_1000(found), others_w16=found["others"])
 
 
+def _w1_large(plan: Plan, server: str) -> None:
+    load = replace(_load(plan, server, "window", 0.5), size=ENVELOPE_BYTES)
+    found = measure(_kind(server), load)
+    plan.note(server, w1_2k_cpu=_per_1000(found), others_w1_2k=found["others"])
+
+
+def _w16_large(plan: Plan, server: str) -> None:
+    load = replace(_load(plan, server, "window", 2.0, window=16), size=ENVELOPE_BYTES)
+    found = measure(_kind(server), load)
+    plan.note(server, w16_2k_cpu=_per_1000(found), others_w16_2k=found["others"])
+
+
 def _latency(plan: Plan, server: str) -> None:
     load = Load(server, "", "latency", PAIRS, min(500, plan.messages), plan.bytes_of(server))
     found = measure(_kind(server), load)
     plan.note(server, p50_ms=found["p50"], p95_ms=found["p95"], p99_ms=found["p99"])
+    plan.note(server, others_latency=found["others"])
 
 
 def _store(plan: Plan, server: str) -> None:
     found = measure(_kind(server), _load(plan, server, "store"))
     drained = found["messages"] / found["drain_seconds"]
     plan.note(server, store_per_s=_rate(found), drain_per_s=drained)
+    plan.note(server, others_store=found["others"])
 
 
 def _kill(plan: Plan, server: str) -> None:
@@ -153,7 +181,7 @@ def _kill(plan: Plan, server: str) -> None:
 
 def _idle(plan: Plan, server: str, count: int) -> None:
     load = Load(server, "", "idle", count, 0, plan.bytes_of(server))
-    found = measure_idle(_kind(server), load, 5.0)
+    found = measure_idle(_kind(server), load, plan.idle_seconds)
     name = f"idle_{int(found['connections'])}"
     plan.note(
         server,
@@ -161,6 +189,7 @@ def _idle(plan: Plan, server: str, count: int) -> None:
             f"{name}_kib": found["kib_each"],
             f"{name}_mib": found["mib"],
             f"{name}_cpu": found["cpu"],
+            f"others_{name}": found["others"],
         },
     )
 

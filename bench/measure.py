@@ -42,13 +42,21 @@ def measure_idle(kind: type[Server], load: Load, seconds: float) -> dict[str, fl
         assert driver.stdout is not None
         ready = _read(driver.stdout)
         time.sleep(2)  # what setting up left behind
-        before, began = server.cpu, time.monotonic()
+        before, began, machine = server.cpu, time.monotonic(), cpu_of_machine()
         time.sleep(seconds)
-        share = (server.cpu - before) / (time.monotonic() - began)
+        took = server.cpu - before
+        share = took / (time.monotonic() - began)
+        others = max(0.0, cpu_of_machine() - machine - took)  # the load's, who answers pings, too
         grown, total = server.kib - first, server.kib
         driver.communicate(timeout=PATIENCE)
         count = ready["ready"]
-        return {"connections": count, "kib_each": grown / count, "mib": total / 1_024, "cpu": share}
+        return {
+            "connections": count,
+            "kib_each": grown / count,
+            "mib": total / 1_024,
+            "cpu": share,
+            "others": others,
+        }
 
 
 def measure_kill(kind: type[Server], load: Load, after: float) -> dict[str, int]:

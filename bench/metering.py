@@ -216,7 +216,9 @@ def main() -> None:
     print(f"{'µs of CPU a message':22}{'median':>10}{'more':>10}{'aim':>10}")
     for kind in KINDS:
         aim = aims.get(kind)
-        said = "" if aim is None else f"{aim['at_most']:>10,.0f}"
+        said = ""
+        if aim is not None:
+            said = f"{aim['at_most']:>10,.0f}  {'reached' if aim['reached'] else 'MISSED'}"
         print(f"{kind:22}{cpu[kind]:>10,.0f}{more[kind]:>10,.0f}{said}")
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")

@@ -31,6 +31,8 @@ from kurir_wire.limits import MAX_FRAME, SUBPROTOCOL
 OUT = Path(__file__).parent / "out"
 SMALL, LARGE = os.urandom(2_048), os.urandom(65_536)
 OF_A_FRAME = 15
+AIM = 3.0
+"""By which the 99th percentile may rise."""
 PAUSE = 0.1
 """Seconds between two messages of a pair."""
 
@@ -222,13 +224,15 @@ def main() -> None:
     for name, spread in found.items():
         print(f"{name:10}{spread.count:10}{spread.p50:10.2f}{spread.p99:10.2f}{spread.worst:10.2f}")
     ratio = found["beside"].p99 / found["alone"].p99
-    print(f"{'beside / alone':30}{ratio:10.2f}")
+    said = "reached" if ratio <= AIM else "MISSED"
+    print(f"{'beside / alone':30}{ratio:10.2f}  aim at most {AIM:g}: {said}")
     OUT.mkdir(exist_ok=True)
     rows = {
         name: {"p50_ms": round(spread.p50, 3), "p99_ms": round(spread.p99, 3)}
         for name, spread in found.items()
     }
-    text = json.dumps({"ratio": round(ratio, 2), **rows}, indent=1)
+    aim = {"at_most": AIM, "reached": ratio <= AIM}
+    text = json.dumps({"ratio": round(ratio, 2), "aim": aim, **rows}, indent=1)
     (OUT / "stalled.json").write_text(text + "\n")
 
 
