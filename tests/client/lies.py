@@ -13,6 +13,7 @@ import msgspec
 from kurir_billing.kinds import Category
 from kurir_client import paid
 from kurir_client.content import Content
+from kurir_client.engine import encrypt, frank_of
 
 
 def _noise(*_: object) -> bytes:
@@ -33,8 +34,8 @@ def _relabelled(call: Callable[..., Any], place: int) -> Callable[..., Any]:
 LIES: Final[dict[str, dict[str, Callable[..., Any]]]] = {
     # The tag is of what is inside, so that nothing but the category differs.
     "the message says another category inside than outside": {
-        "encrypt": _relabelled(paid.encrypt, 1),
-        "frank_of": _relabelled(paid.frank_of, 0),
+        "encrypt": _relabelled(encrypt, 1),
+        "frank_of": _relabelled(frank_of, 0),
     },
     "the message cannot be settled: its lock is not the label's": {"settlement_secret": _noise},
     "the message could not be reported: its tag is not the label's": {"frank_of": _noise},
