@@ -17,9 +17,10 @@ from kurir_client.offers import offer
 from kurir_client.outbox import Ready
 from kurir_client.pause import PACE, Pause
 from kurir_client.schema import Contact, Kind, Status
+from kurir_crypto.keys import SigningKeyPair
 from kurir_wire import codes
 from kurir_wire.codec import pack
-from kurir_wire.ids import DAY, HOUR, NO_HASH, MailboxId, digest
+from kurir_wire.ids import DAY, HOUR, NO_HASH, BusinessId, MailboxId, digest
 from tests.client.pair import Pair
 from tests.client.verdicts import RATE_ID, hashed, pass_of, receipt, refusal, say, status
 
@@ -143,6 +144,39 @@ def test_a_pass_that_is_not_the_relays_is_refused(pair: Pair, wrong: str) -> Non
     with pytest.raises(RelayError, match="receipt is not in order"):
         answer(pair, ready, receipt(pair, ready, earned))
     assert pair.bob.store.passes(siti.id) == []
+
+
+ANSWERS_OF_NOBODY = [
+    ("receipt", "signature", "receipt is not in order"),
+    ("receipt", "charge", "receipt is for another charge"),
+    ("refusal", "signature", "refusal is not in order"),
+    ("refusal", "business", "refusal is not in order"),
+    ("refusal", "charge", "refused another charge"),
+]
+
+
+@pytest.mark.parametrize(("kind", "wrong", "words"), ANSWERS_OF_NOBODY)
+def test_an_answer_that_is_not_the_relays_to_this_charge_changes_nothing(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, kind: str, wrong: str, words: str
+) -> None:
+    _, siti = pair.open_shop()
+    _, other = one(pair, siti, "first")
+    inner_id, ready = one(pair, siti, "second")
+    about = other if wrong == "charge" else ready
+    if wrong == "signature":
+        monkeypatch.setattr(pair.relay, "receipt", SigningKeyPair.generate())
+    if kind == "receipt":
+        result = receipt(pair, about)
+    else:
+        to = BusinessId(bytes(32)) if wrong == "business" else None
+        code = RefusalCode.OUTSIDE_WINDOW
+        result = refusal(pair, about, code, RATE_ID, business_id=to)
+    tables = ("outbox", "charge", "pass", "message", "meta")
+    before = {name: pair.bob.store._all(f"SELECT * FROM {name}") for name in tables}
+    with pytest.raises(RelayError, match=words):
+        answer(pair, ready, result)
+    assert {name: pair.bob.store._all(f"SELECT * FROM {name}") for name in tables} == before
+    assert status(pair.bob, inner_id) is Status.QUEUED
 
 
 def test_a_customer_with_a_new_mailbox_has_no_passes(pair: Pair) -> None:

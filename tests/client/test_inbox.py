@@ -16,6 +16,7 @@ from kurir_client.outbox import queue
 from kurir_client.profile import Profile
 from kurir_client.store import Store
 from kurir_wire.entries import Label
+from tests.client.lies import LIES, lying
 from tests.client.pair import Pair
 
 STATE_TABLES = ("contact", "mailbox", "invite", "prekey", "session", "outbox", "heard")
@@ -175,6 +176,21 @@ def test_a_label_that_the_message_does_not_confirm_is_not_shown_nor_settled(
     assert inbox.receive(pair.alice, bad, pair.clock.now).secret is None
     assert state(pair.alice) == before
     assert texts(pair.alice) == []
+
+
+@pytest.mark.parametrize("told", LIES)
+def test_what_a_business_lied_about_is_not_shown_nor_settled_and_is_told(
+    pair: Pair, told: str
+) -> None:
+    _, siti = pair.open_shop()
+    say(pair.bob, siti.id, "welcome", pair.clock.now)
+    with lying(told):
+        (ready,) = pair.prepare(pair.bob)
+    before = state(pair.alice)
+    assert pair.deliver(ready, pair.alice).secret is None
+    assert state(pair.alice) == before
+    assert texts(pair.alice) == []
+    assert texts(pair.alice, "note") == [f"a message from Shop could not be read: {told}"]
 
 
 def test_an_unlabelled_envelope_in_a_paid_mailbox_is_not_shown(pair: Pair) -> None:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from kurir_billing.adjust import Adjust, adjust_message, delta_for, packed_adjust
 from kurir_billing.adjusted import Ruling
-from kurir_billing.charge import Charge, open_charge
+from kurir_billing.charge import Charge
 from kurir_billing.errors import InvoiceError
 from kurir_billing.kinds import Category
 from kurir_billing.leaf import Leaf, packed_leaf
@@ -31,7 +31,7 @@ from kurir_wire.limits import MAX_REPORT_REASON, REPORT_SIZES
 from tests.client.fake_link import FakeLink, results
 from tests.client.older import to_version_2
 from tests.client.pair import Pair
-from tests.client.verdicts import say
+from tests.client.verdicts import hashed, say, settled
 
 CARD = bundled()
 CARDS = {rate_card_hash(canonical(CARD)): CARD}
@@ -52,21 +52,10 @@ def send(pair: Pair, text: str, category: Category = Category.UTILITY) -> Sent:
     (contact,) = pair.bob.store.contacts()
     say(pair, pair.bob, contact, text, category=category)
     (ready,) = pair.prepare(pair.bob)
-    ack = pair.deliver(ready, pair.alice)
+    leaf = settled(pair, ready)
     with pair.bob.store.transaction():
         pair.bob.store.drop_outgoing(ready.row.n)
-    sent = ready.submission
-    charge = open_charge(sent.charge or b"")
-    private = charge.private_hash(
-        pair.relay.id,
-        sent.mailbox_id,  # type: ignore[arg-type]
-        sent.envelope_id,  # type: ignore[arg-type]
-        sent.body,
-        sent.life,
-    )
-    assert ack.secret is not None
-    leaf = Leaf.settle(charge, private, ack.secret, pair.clock.now // DAY)
-    return Sent(charge, leaf, pair.delivery(ready))
+    return Sent(hashed(pair, ready)[0], leaf, pair.delivery(ready))
 
 
 @pytest.fixture

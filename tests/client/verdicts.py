@@ -6,6 +6,7 @@ from kurir_billing import answers
 from kurir_billing import charge as charges
 from kurir_billing.charge import Charge, Line, open_charge
 from kurir_billing.kinds import Category, Class, PassKind, RefusalCode
+from kurir_billing.leaf import Leaf
 from kurir_billing.passes import Pass, pass_hash, pass_message
 from kurir_billing.windows import PASS_LENGTH
 from kurir_client import outbox
@@ -15,7 +16,7 @@ from kurir_client.schema import Contact, Status
 from kurir_wire import codes
 from kurir_wire.codec import pack
 from kurir_wire.entries import Result
-from kurir_wire.ids import NO_HASH, EnvelopeId, Hash, MailboxId, business_id_of
+from kurir_wire.ids import DAY, NO_HASH, BusinessId, EnvelopeId, Hash, MailboxId, business_id_of
 from tests.client.pair import Pair
 
 RATE_ID = 25_000
@@ -46,14 +47,23 @@ def hashed(pair: Pair, ready: Ready) -> tuple[Charge, Hash]:
     sent = ready.submission
     assert sent.charge is not None
     charge = open_charge(sent.charge)
-    private = charge.private_hash(
-        pair.relay.id,
-        MailboxId(sent.mailbox_id),
-        EnvelopeId(sent.envelope_id),
-        sent.body,
-        sent.life,
-    )
+    private = private_hash(pair, charge, ready)
     return charge, charges.check_charge_signature(charge, pair.relay.id, private)
+
+
+def private_hash(pair: Pair, charge: Charge, ready: Ready) -> Hash:
+    """What stands in the ledger for mailbox, envelope and body."""
+    sent = ready.submission
+    place = MailboxId(sent.mailbox_id), EnvelopeId(sent.envelope_id)
+    return charge.private_hash(pair.relay.id, *place, sent.body, sent.life)
+
+
+def settled(pair: Pair, ready: Ready) -> Leaf:
+    """The customer reads it: what then stands in the ledger."""
+    charge, _ = hashed(pair, ready)
+    secret = pair.deliver(ready, pair.alice).secret
+    assert secret is not None
+    return Leaf.settle(charge, private_hash(pair, charge, ready), secret, pair.clock.now // DAY)
 
 
 def pass_of(
@@ -89,14 +99,16 @@ def refusal(
     held: Pass | None = None,
     retry_after: int | None = None,
     left: int | None = None,
+    business_id: BusinessId | None = None,
 ) -> Result:
-    """:param quote: a line, or the price of a message outside of the window"""
+    """:param quote: a line, or the price of a message outside of the window
+    :param business_id: to whom it is said, if not to the shop"""
     charge, name = hashed(pair, ready)
     if isinstance(quote, int):
         quote = Line("ID", "reply-2018", charge.line.rate_card, 0, Class.OUT_OF_WINDOW, quote)
     made = None if quote is None else answers.Quote(quote)
-    business_id = business_id_of(pair.bob.store.need("business_root_pk"))
-    quote_hash = NO_HASH if made is None else made.hash(pair.relay.id, business_id)
+    to = business_id or business_id_of(pair.bob.store.need("business_root_pk"))
+    quote_hash = NO_HASH if made is None else made.hash(pair.relay.id, to)
     now = pair.clock.now
     message = answers.refusal_message(name, code, now, quote_hash, pass_hash(held))
     signature = pair.relay.receipt.sign(message)

@@ -8,11 +8,11 @@ import pytest
 
 from kurir_billing.total import Why
 from kurir_billing.verify import verify_invoice
-from tests.frauds import invoices, ledgers, meters
+from tests.frauds import invoices, ledgers, messages, meters
 from tests.frauds.registry import KINDS
 from tests.frauds.world import FEE, world
 
-MODULES = (invoices, ledgers, meters)
+MODULES = (invoices, ledgers, messages, meters)
 """Importing them fills the table."""
 
 
@@ -37,6 +37,10 @@ def test_the_ledger_is_honest_and_agrees_with_the_invoice() -> None:
 
 def test_meter_mailbox_and_desk_take_what_is_honest() -> None:
     assert meters.honest() is None
+
+
+def test_customers_read_and_settle_what_is_honest() -> None:
+    assert messages.honest() == (["welcome"], True)
 
 
 @pytest.mark.parametrize("flat", [False, True])
