@@ -25,6 +25,7 @@ from bench.million.totals import (
     export,
     relay_says,
 )
+from kurir_billing.tariffs import TARIFFS
 from kurir_billing.total import Why
 
 OUT: Final = Path(__file__).parents[1] / "out" / "million.json"
@@ -70,6 +71,8 @@ def run(plan: Plan, folder: Path) -> dict[str, object]:
         differences.append(f"the ledger: {fault}")
     # What a small run is too small for is told, not passed over.
     idle = [why.value for why in Why if not whys[why]]
+    tariffs = by_tariff(lived, relay, business, auditor)
+    nothing = [name for name in TARIFFS if not any(tariffs.get(name, {}).values())]
     seconds, took = time.monotonic() - began, time.process_time() - cpu
     report: dict[str, object] = {
         "charges": lived.counts["signed"],
@@ -82,9 +85,10 @@ def run(plan: Plan, folder: Path) -> dict[str, object]:
             "business": sum(business.values()),
             "auditor": sum(auditor.values()),
         },
-        "tariffs": by_tariff(lived, relay, business, auditor),
+        "tariffs": tariffs,
         "lines": dict(whys),
         "never_met": idle,
+        "came_to_nothing": nothing,
         "seconds": round(seconds, 1),
         "cpu_seconds": round(took, 1),
         "cpu_us_per_charge": round(took / lived.counts["signed"] * 1e6, 1),
@@ -128,6 +132,11 @@ def show(report: dict[str, object]) -> None:
     assert isinstance(differences, list)
     for one in differences:
         print(one)
+    for name, what in (("never_met", "no line was"), ("came_to_nothing", "0 = 0 = 0 says little")):
+        idle = report[name]
+        assert isinstance(idle, list)
+        if idle:
+            print(f"{what}: {', '.join(idle)}; more charges may mend it")
     print("the three totals agree" if report["agree"] else "THE TOTALS DIFFER")
 
 

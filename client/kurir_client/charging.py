@@ -161,8 +161,10 @@ def take_refusal(
         return None
     if code is RefusalCode.BAD_PARAMETER and quote is not None and quote == signed:
         # Nothing is wrong with the line, so it is a pass that has to be named; or the lane's
-        # number, as others went before it.
+        # number, as others went before it; or the list, as the operator has made the tier small.
         is_new = refusal.held is not None and refusal.held.hash != _named_pass(row)
+        if not is_new and _is_listed(row):
+            store.put("terms_wanted", b"1")
         store.sign_anew(row.n)
         return None if is_new else Pause(PACE, codes.RATE)
     price = f"; it would cost {quote.list_price} micro-USD now" if quote else ""
@@ -172,11 +174,11 @@ def take_refusal(
 def _has_written_since(profile: Profile, row: Outgoing) -> bool:
     """Whether an open window is at hand that a refused charge did not rest on yet."""
     permit = profile.store.contact(row.contact).permit
-    charge = unpack(row.wire, Submission).charge if row.wire is not None else None
+    charge = _charge(row)
     if permit is None or charge is None:
         return False
-    grant, shown = unpack(permit, Grant), charges.open_charge(charge).grant
-    return grant != shown and grant.is_open(profile.clock())
+    grant = unpack(permit, Grant)
+    return grant != charge.grant and grant.is_open(profile.clock())
 
 
 def _is_acceptable(store: Store, row: Outgoing, quote: charges.Line) -> bool:
@@ -219,8 +221,19 @@ def _instead(profile: Profile, row: Outgoing, code: RefusalCode) -> str:
 
 
 def _named_pass(row: Outgoing) -> bytes:
+    charge = _charge(row)
+    return NO_HASH if charge is None else charge.pass_hash
+
+
+def _is_listed(row: Outgoing) -> bool:
+    charge = _charge(row)
+    return charge is not None and charge.listed is not None
+
+
+def _charge(row: Outgoing) -> charges.Charge | None:
+    """The charge that was signed for a message, if any was."""
     charge = unpack(row.wire, Submission).charge if row.wire is not None else None
-    return NO_HASH if charge is None else charges.open_charge(charge).pass_hash
+    return None if charge is None else charges.open_charge(charge)
 
 
 def _learn(profile: Profile, row: Outgoing, learned: Pass, cert: RelayCert) -> None:

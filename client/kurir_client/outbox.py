@@ -15,6 +15,7 @@ from typing import Final
 from kurir_billing.errors import BillingError
 from kurir_billing.kinds import Category
 from kurir_client import paid, sessions
+from kurir_client import terms as own_terms
 from kurir_client.addresses import destination, forward_key, introduction
 from kurir_client.charging import opens_window, seal_for_customer, take_receipt, take_refusal
 from kurir_client.content import HELLO, RESTART, Content
@@ -39,7 +40,7 @@ from kurir_crypto.keys import SigningKeyPair
 from kurir_crypto.session import Session
 from kurir_wire import codes
 from kurir_wire.beacons import Beacon
-from kurir_wire.cards import open_business_card
+from kurir_wire.cards import TIER_SMALL, open_business_card
 from kurir_wire.codec import pack, unpack
 from kurir_wire.entries import Result, Submission
 from kurir_wire.errors import ExpiredError, WireError
@@ -134,7 +135,14 @@ def _signed(
     signed: dict[int, Submission] = {}
     if unsigned:
         lane_key = SigningKeyPair.from_seed(store.need("lane_seed"))
-        sealed = paid.sign(lane_key, [item for _, item in unsigned])
+        items = [item for _, item in unsigned]
+        terms = own_terms.known(store)
+        is_small = terms is not None and terms.tier == TIER_SMALL  # its lists are refused
+        sealed = [
+            made
+            for together in ([[item] for item in items] if is_small else [items])
+            for made in paid.sign(lane_key, together)
+        ]
         for (row, _), made in zip(unsigned, sealed, strict=True):
             store.wire_outgoing(row.n, pack(made.submission), now, made.charge_hash)
             signed[row.n] = made.submission

@@ -68,7 +68,8 @@ class Tariff:
     ``asks_category``: lines name a category; otherwise it is ``Category.NONE``, so that the relay
     learns no more than the price needs.
     ``passes``: the kinds of pass that the relay makes for it.
-    ``flat_fee``: messages are covered by a monthly fee, which is agreed outside of the rate card.
+    ``flat_fee``: messages are covered by a monthly fee, the rate card's ``flat_monthly_micro_usd``
+    (nothing if it has none).
     """
 
     name: str

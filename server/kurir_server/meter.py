@@ -118,6 +118,7 @@ class Meter:
             except EvidenceError as error:
                 raise RefusedError(RefusalCode.BAD_PARAMETER, str(error)) from error
             due.check(charge.line, charge.pass_hash)
+            _check_alone(business, charge)
             _check_lane(rows, charge)
             is_start = self._starts.check(rows, moment.now, business, charge.line, mailbox_id)
             self._check_pace(moment, mailbox, business)
@@ -245,6 +246,13 @@ def _approved(rows: Rows, business_id: BusinessId) -> Business:
     if business is None or business.tier == TIER_NONE:
         raise RefusedError(RefusalCode.NOT_APPROVED)
     return business
+
+
+def _check_alone(business: Business, charge: Charge) -> None:
+    """:raises RefusedError: a small business signed a list"""
+    if business.tier == TIER_SMALL and charge.listed is not None:
+        detail = "a business of tier small signs each message alone; sign anew"
+        raise RefusedError(RefusalCode.BAD_PARAMETER, detail, quote=charge.line)
 
 
 def _check_lane(rows: Rows, charge: Charge) -> None:

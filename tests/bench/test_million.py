@@ -47,6 +47,7 @@ def test_a_short_run_meets_everything_and_agrees(
     assert totals["relay"] == totals["business"] == totals["auditor"] > 0
     assert set(report["tariffs"]) == set(TARIFFS)
     assert all(sums["auditor"] > 0 for sums in report["tariffs"].values())
+    assert report["came_to_nothing"] == []
     assert set(report["lines"]) == {why.value for why in Why}, "tiers and quotas bite"
     assert report["never_met"] == []
     counts = report["counts"]
@@ -55,6 +56,23 @@ def test_a_short_run_meets_everything_and_agrees(
     assert counts["signed"] == counts["accepted"] + counts["refused"] >= 11_000
     assert counts["accepted"] == counts["settled"] + counts["never settled"]
     assert sum(report["lines"].values()) == counts["settled"]
+
+
+def test_a_run_that_is_too_short_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With fewer conversations than are free in a month, 0 agrees with 0 whatever the rules are."""
+    out = tmp_path / "million.json"
+    tiny = ["million", "--charges", "1500", "--businesses", "5", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", tiny)
+    million.main()
+    report = json.loads(out.read_text())
+    assert report["agree"]
+    assert report["came_to_nothing"] == ["conversation-2022"]
+    assert set(report["tariffs"]["conversation-2022"].values()) == {0}
+    assert Why.QUOTA.value not in report["never_met"]
+    said = capsys.readouterr().out
+    assert "0 = 0 = 0 says little: conversation-2022; more charges may mend it" in said
 
 
 @dataclass

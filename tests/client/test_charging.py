@@ -3,8 +3,6 @@ signature; what the relay does not want yet waits."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 import pytest
 
@@ -22,7 +20,17 @@ from kurir_wire import codes
 from kurir_wire.codec import pack
 from kurir_wire.ids import DAY, HOUR, NO_HASH, BusinessId, MailboxId, digest
 from tests.client.pair import Pair
-from tests.client.verdicts import RATE_ID, hashed, pass_of, receipt, refusal, say, status
+from tests.client.verdicts import (
+    RATE_ID,
+    answer,
+    hashed,
+    many,
+    pass_of,
+    receipt,
+    refusal,
+    say,
+    status,
+)
 
 MARKETING = 41_100
 CONVERSATION = PassKind.CONVERSATION
@@ -31,10 +39,6 @@ CONVERSATION = PassKind.CONVERSATION
 def one(pair: Pair, siti: Contact, text: str, max_price: int = 0) -> tuple[bytes, Ready]:
     inner_id = say(pair, pair.bob, siti, text, max_price)
     return inner_id, pair.prepare(pair.bob)[-1]
-
-
-def answer(pair: Pair, ready: Ready, result: Any) -> Pause | None:
-    return outbox.answered(pair.bob, ready, result, pair.relay.cert)
 
 
 def opened(pair: Pair, siti: Contact) -> Ready:
@@ -232,75 +236,6 @@ def test_an_own_line_that_is_quoted_back_is_signed_anew_with_a_higher_number(pai
     assert status(pair.bob, inner_id) is Status.QUEUED
     (again,) = pair.prepare(pair.bob)
     assert hashed(pair, again)[0].lane_seq > charge.lane_seq
-
-
-def many(pair: Pair, siti: Contact, count: int) -> list[Contact]:
-    """More customers: the same person as far as keys go, each a contact of its own."""
-    store = pair.bob.store
-    found = [siti]
-    with store.transaction():
-        for number in range(1, count):
-            other = store.add_contact(
-                f"customer {number}", Kind.CUSTOMER, address=siti.address, market="ID"
-            )
-            store.set_contact(other.id, permit=siti.permit)
-            session = store.live_sessions(siti.id)[0][1]
-            store.put_session(bytes([number]) * 16, other.id, session)
-            found.append(other)
-    return found
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 64, 65])
-def test_what_leaves_in_one_frame_is_signed_together(pair: Pair, count: int) -> None:
-    _, siti = pair.open_shop()
-    for customer in many(pair, siti, count):
-        say(pair, pair.bob, customer, "news")
-    frames = []
-    while ready := pair.prepare(pair.bob):
-        frames.append(len(ready))
-        named = [hashed(pair, item) for item in ready]  # each signature checked alone
-        charges = [item for item, _ in named]
-        if len(ready) == 1:
-            assert charges[0].listed is None
-        else:
-            by_index = {item.listed.index: name for item, name in named if item.listed}
-            # An index says nothing of when a message was written.
-            assert [by_index[index] for index in range(len(ready))] == sorted(by_index.values())
-            assert len({item.signature for item in charges}) == 1
-        again = pair.prepare(pair.bob)  # durable: a retry is the same to the byte
-        assert [item.submission for item in again] == [item.submission for item in ready]
-        for item in ready:
-            answer(pair, item, receipt(pair, item))
-    assert frames == [min(count, 64), *([count - 64] if count > 64 else [])]
-    assert {row.state for row in pair.bob.store.charges()} == {"accepted"}
-
-
-def test_a_crash_between_signing_and_sending_repeats_the_list(pair: Pair) -> None:
-    _, siti = pair.open_shop()
-    for customer in many(pair, siti, 5):
-        say(pair, pair.bob, customer, "news")
-    first = pair.prepare(pair.bob)
-    answer(pair, first[2], receipt(pair, first[2]))
-    pair.bob = pair.reopen(pair.bob)
-    second = pair.prepare(pair.bob)
-    rest = [item.submission for number, item in enumerate(first) if number != 2]
-    assert [item.submission for item in second] == rest
-    for item in second:
-        hashed(pair, item)  # stands alone, whatever became of the others
-
-
-def test_one_that_cannot_be_signed_does_not_spoil_the_list(pair: Pair) -> None:
-    _, siti = pair.open_shop()
-    customers = many(pair, siti, 3)
-    with pair.bob.store.transaction():
-        pair.bob.store.set_contact(customers[1].id, permit=None)  # would cost
-    ids = [say(pair, pair.bob, customer, "news") for customer in customers]
-    assert len(pair.prepare(pair.bob)) == 2
-    assert [status(pair.bob, item) for item in ids] == [
-        Status.QUEUED,
-        Status.FAILED,
-        Status.QUEUED,
-    ]
 
 
 def test_too_fast_says_what_is_left(pair: Pair) -> None:

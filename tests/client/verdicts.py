@@ -11,8 +11,9 @@ from kurir_billing.passes import Pass, pass_hash, pass_message
 from kurir_billing.windows import PASS_LENGTH
 from kurir_client import outbox
 from kurir_client.outbox import Ready
+from kurir_client.pause import Pause
 from kurir_client.profile import Profile
-from kurir_client.schema import Contact, Status
+from kurir_client.schema import Contact, Kind, Status
 from kurir_wire import codes
 from kurir_wire.codec import pack
 from kurir_wire.entries import Result
@@ -114,3 +115,24 @@ def refusal(
     signature = pair.relay.receipt.sign(message)
     packed = pack(answers.Refusal(name, code, now, made, held, signature))
     return Result(codes.REFUSED, "refused", retry_after, left, packed)
+
+
+def answer(pair: Pair, ready: Ready, result: Result | None) -> Pause | None:
+    """The relay's answer to one submission reaches the shop."""
+    return outbox.answered(pair.bob, ready, result, pair.relay.cert)
+
+
+def many(pair: Pair, siti: Contact, count: int) -> list[Contact]:
+    """More customers: the same person as far as keys go, each a contact of its own."""
+    store = pair.bob.store
+    found = [siti]
+    with store.transaction():
+        for number in range(1, count):
+            other = store.add_contact(
+                f"customer {number}", Kind.CUSTOMER, address=siti.address, market="ID"
+            )
+            store.set_contact(other.id, permit=siti.permit)
+            session = store.live_sessions(siti.id)[0][1]
+            store.put_session(bytes([number]) * 16, other.id, session)
+            found.append(other)
+    return found

@@ -162,6 +162,64 @@ def test_a_list_of_another_lane(rig: Rig) -> None:
     received(rig.submit(signed[0].submission), signed[:1])
 
 
+@pytest.mark.parametrize("size", [1, 2, 10])
+def test_a_small_business_signs_each_message_alone(rig: Rig, size: int) -> None:
+    """No bulk sending: not under one signature either, be the list as short as it may."""
+    shop = rig.shop("small")
+    customers = [customer(rig, shop, "reply-2018") for _ in range(size)]
+    answers = [to_one(ani, 1, grant=ani.grant())[0] for ani in customers]
+    signed = shop.sign_list(answers)
+    for result, one in zip(rig.submit(*(each.submission for each in signed)), signed, strict=True):
+        assert result is not None
+        assert result.detail.startswith("100: a business of tier small signs each message alone")
+        refusal = refusal_of(result)
+        assert (refusal.code, refusal.charge) == (RefusalCode.BAD_PARAMETER, one.hash)
+        assert refusal.quote is not None
+        assert refusal.quote.line == one.charge.line, "it is the signature that is wrong"
+    assert rig.count("charges") == 0
+    alone = [draft.signed(shop.lane_key.sign(charge_message(*draft.fields))) for draft in answers]
+    received(rig.submit(*(one.submission for one in alone)), alone)
+    # Once it is of tier platform it may.
+    rig.approve(shop, "platform")
+    lists = shop.sign_list([to_one(ani, 1, grant=ani.grant())[0] for ani in customers])
+    received(rig.submit(*(one.submission for one in lists)), lists)
+
+
+def test_the_rest_of_a_list_is_refused_once_the_tier_is_small(rig: Rig) -> None:
+    shop = rig.shop()
+    ani = customer(rig, shop, "reply-2018")
+    first, second = shop.sign_list(to_one(ani, 2, grant=ani.grant()))
+    received(rig.submit(first.submission), [first])
+    rig.approve(shop, "small")
+    received(rig.submit(first.submission), [first])  # accepted is accepted
+    (result,) = rig.submit(second.submission)
+    assert refusal_of(result).code == RefusalCode.BAD_PARAMETER
+
+
+def test_other_reasons_come_before_the_list(rig: Rig) -> None:
+    """As docs/protocol.md, "Charges", orders them: window and line first, the lane after."""
+    shop = rig.shop("small")
+    ani = customer(rig, shop, "reply-2018")
+    late, wrong = to_one(ani, 1), to_one(ani, 1, grant=ani.grant())
+    priced = structs.replace(ani.line(Class.IN_WINDOW, 0), list_price=1)
+    wrong[0] = shop.draft(ani.box, ani.opening, priced, rig.beacon, ani.grant())
+    for (draft,), code, says in (
+        (late, RefusalCode.OUTSIDE_WINDOW, "24 hours"),
+        (wrong, RefusalCode.BAD_PARAMETER, "the line is not the one that is due now"),
+    ):
+        (result,) = rig.submit(shop.sign_list([draft])[0].submission)
+        assert result is not None
+        assert refusal_of(result).code == code
+        assert says in result.detail
+    ani.taken(ani.line(Class.IN_WINDOW, 0), ani.grant())
+    used = shop.draft(
+        ani.box, ani.opening, ani.line(Class.IN_WINDOW, 0), rig.beacon, ani.grant(), seq=shop.seq
+    )
+    (result,) = rig.submit(shop.sign_list([used])[0].submission)
+    assert result is not None
+    assert "signs each message alone" in result.detail
+
+
 def test_how_many_signatures_are_checked(rig: Rig, count: Counter) -> None:
     shop = rig.shop()
     customers = [customer(rig, shop, "reply-2018") for _ in range(3)]
