@@ -1,5 +1,5 @@
-"""What waits for the writer is bounded. The bounds are written out here, since one taken from the
-code would follow it wherever it goes."""
+"""What waits for the writer is bounded: in all, and for one connection. The bounds are written out
+here, since a bound taken from the code would follow it wherever it goes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ from tests.server.sockets import MIB, client_of, relay_inside, until
 from tests.server.writing import Bench, held
 
 MOST = 4_096
-"""Requests that may wait."""
+"""Requests that may wait in all."""
+MOST_OF_ONE = 32
+"""Those of one connection."""
 SIGNATURE = 32_768
 """What checking one counts for, in bytes."""
 
@@ -183,3 +185,21 @@ def test_what_a_request_weighs(rig: Rig) -> None:
     assert weights(Register(1, card, shop.address.new(rig.nonce))) == [len(card) + 5 * SIGNATURE]
     assert weights(shop.prove(rig.nonce)) == [2 * SIGNATURE]
     assert weights(many) == [32 * SIGNATURE], "then the others"
+
+
+async def test_one_connection_has_few_requests_waiting(tmp_path: Path) -> None:
+    async with (
+        relay_inside(tmp_path) as (bench, app),
+        client_of(bench) as client,
+        client_of(bench) as other,
+    ):
+        connection, _ = app.sessions
+        async with held(app.writer):
+            for number in range(100):
+                await client.send(GetBeacon(number))
+            await until(lambda: connection.outstanding >= MOST_OF_ONE, "so many are read")
+            await passed(other)
+            assert connection.outstanding == MOST_OF_ONE
+            assert app.writer.waiting[0] == MOST_OF_ONE
+        answers = [await client.read() for _ in range(100)]
+        assert [getattr(answer, "n", None) for answer in answers] == list(range(100))
