@@ -170,7 +170,9 @@ def test_what_a_request_weighs(rig: Rig) -> None:
     bodies = sum(len(entry.body) for entry in charges)
     box = rig.personal()
     card = shop.card(2)
+    few = PutPreKeys(1, [shop.ec(n) for n in range(20)], [shop.kem(n) for n in range(12)])
     many = PutPreKeys(1, [shop.ec(n) for n in range(40)], [])
+    size = sum(len(key.public) for key in few.ec) + sum(len(key.public) for key in few.kem)
 
     def weights(request: Request) -> list[int]:
         talk = rig.proved(shop)
@@ -184,6 +186,7 @@ def test_what_a_request_weighs(rig: Rig) -> None:
     assert weights(Open(1, [box.opening(rig.nonce)] * 33)) == [32 * SIGNATURE], "then the last"
     assert weights(Register(1, card, shop.address.new(rig.nonce))) == [len(card) + 5 * SIGNATURE]
     assert weights(shop.prove(rig.nonce)) == [2 * SIGNATURE]
+    assert weights(few) == [size + 32 * SIGNATURE]
     assert weights(many) == [32 * SIGNATURE], "then the others"
 
 
