@@ -58,6 +58,7 @@ class Representative:
         size = sum(len(key.public) for key in keys)
         if self._desk.is_slow(request.n, moment, ((Deed.SIGN, len(keys)), (Deed.STORE, size))):
             return
+        many = len(keys) > SIGNATURES_AT_ONCE
         signers: list[bytes] = []
 
         def check(rows: Rows, moment: Moment, part: list[PreKey]) -> bytes | Result:
@@ -77,10 +78,10 @@ class Representative:
                 lambda rows, moment: registry.put_prekeys(
                     rows, business_id, request.ec, request.kem, checked
                 ),
-                size,
+                # Few are checked as they are kept.
+                size if many else size + SIGNATURE_WEIGHT * len(keys),
             )
 
-        many = len(keys) > SIGNATURES_AT_ONCE
         self._desk.in_turns(parts_of(keys, SIGNATURES_AT_ONCE) if many else [], check, took, keep)
 
     def prove(self, request: Prove, moment: Moment) -> None:

@@ -170,7 +170,7 @@ async def test_a_fault_in_one_answer_keeps_the_others(bench: Bench) -> None:
     assert "canary-word" not in bench.text.getvalue()
 
 
-async def test_batches_and_queue_are_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_batches_are_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "MAX_BATCH", 2)
     await results_of(bench, *(add(number) for number in range(5)))
     assert bench.store.commits == 3
@@ -182,15 +182,6 @@ async def test_batches_and_queue_are_bounded(bench: Bench, monkeypatch: pytest.M
     await bench.writer.call(lambda rows, moment: None)
     assert told == [5, 6, 7, 8]
     assert bench.store.commits == 6, "two of six bytes fill a batch"
-
-    monkeypatch.setattr(writer_module, "MAX_QUEUE", 2)
-    putting = [
-        asyncio.ensure_future(bench.writer.put(Job(add(number), told.append)))
-        for number in range(10, 20)
-    ]
-    await asyncio.gather(*putting)
-    await bench.writer.call(lambda rows, moment: None)
-    assert sorted(told[4:]) == list(range(10, 20)), "who had to wait is served all the same"
 
 
 async def test_the_minute_is_on_disk_before_anything_of_it_is_told(bench: Bench) -> None:

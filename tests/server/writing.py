@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -91,6 +92,24 @@ async def bench_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     made.writer.stop()
     await made.running
     await wrapper.close()
+
+
+@contextlib.asynccontextmanager
+async def held(writer: Writer) -> AsyncIterator[None]:
+    """The writer is in the middle of a batch meanwhile, and takes no other."""
+    entered, go_on = threading.Event(), threading.Event()
+
+    def hold(rows: Rows, moment: Moment) -> bool:
+        entered.set()
+        return go_on.wait(60)
+
+    holding = asyncio.ensure_future(writer.call(hold))
+    try:
+        assert await asyncio.to_thread(entered.wait, 10)
+        yield
+    finally:
+        go_on.set()
+        assert await holding is True, "held for as long as the test wanted"
 
 
 def add(number: int) -> Callable[[Rows, Moment], int]:
