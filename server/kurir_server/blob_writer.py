@@ -20,10 +20,21 @@ from kurir_server.errors import StorageError
 from kurir_server.limits import MAX_BATCH, MAX_BLOB_BATCH_BYTES, MAX_BLOB_QUEUE_BYTES, MAX_QUEUE
 from kurir_server.log import Event, Log
 from kurir_server.rows import Moment
-from kurir_server.store.blobs import SqlBlobStore
+from kurir_server.store.blob_checks import inspect_blobs
+from kurir_server.store.blobs import MOVE_AWAY, SqlBlobStore
 from kurir_server.work import BlobJob, Failed
 from kurir_wire.ids import RelayId
 from kurir_wire.limits import CHUNK_BYTES
+
+__all__ = [
+    "MOVE_AWAY",
+    "BlobWriter",
+    "OpenBlobs",
+    "blobs_beside",
+    "blobs_file",
+    "inspect_blobs",
+    "open_blobs",
+]
 
 
 def blobs_file(db: Path) -> Path:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from kurir_server import inspection, keyfiles, tls
-from kurir_server.blob_writer import blobs_file
+from kurir_server.blob_writer import MOVE_AWAY, blobs_file, inspect_blobs
 from kurir_server.config import Config, shown
 from kurir_server.errors import KeyFileError, RelayError
 from kurir_server.health import MIN_FREE
@@ -25,7 +25,7 @@ from kurir_server.rows import Rows
 from kurir_server.startup import CERT_WARNING_DAYS, Opened, is_served
 from kurir_server.writer import inspected
 from kurir_wire.cards import TIER_NONE
-from kurir_wire.ids import DAY, MINUTE
+from kurir_wire.ids import DAY, HOUR, MINUTE
 from kurir_wire.limits import CLOCK_SKEW
 
 LARGE_WAL: Final = 256 * 1_048_576
@@ -79,13 +79,16 @@ def examine(
     else:
         yield from _keys(config, keys, now)
     yield from _permissions(config)
+    latest = now
     try:
         with inspected(config.db) as store, store.reading():
             yield from _database(config, store, keys, now)
+            latest = max(now, store.rows.minute() * MINUTE)
             if keys is not None and store.relay_id == keys.relay_id:
                 yield from _contents(store.rows, store.checks, keys, now, quick=quick)
     except RelayError as error:
         yield _problem("database", error)
+    yield from _attachments(config, keys, latest, quick=quick)
 
 
 def _configuration(config: Config, *, bind: bool) -> Iterator[Finding]:
@@ -283,6 +286,41 @@ def _contents(
         if not wrong:
             yield Finding(check, State.OK, fine)
     yield from _in_force(rows, now)
+
+
+def _attachments(
+    config: Config, keys: RelayKeys | None, now: int, *, quick: bool
+) -> Iterator[Finding]:
+    path, check = blobs_file(config.db), "attachments"
+    if not path.exists():
+        folder = path.resolve().parent
+        if folder.is_dir():
+            yield Finding(check, State.OK, f"no {path.name}: the relay makes one if it takes any")
+        else:
+            todo = f"mount what has it, or remove the link {path}"
+            yield Finding(check, State.PROBLEM, f"there is no folder {folder}", todo)
+        return
+    try:
+        with inspect_blobs(path, keys.relay_id if keys is not None else None) as blobs:
+            wrong = blobs.damage(now // HOUR, full=not quick)
+            for what in wrong:
+                yield Finding(check, State.PROBLEM, f"{path} is damaged: {what}", MOVE_AWAY)
+            if wrong:
+                return
+            changed = 0 if quick else blobs.changed()
+    except RelayError as error:
+        yield _problem(check, error)
+        return
+    if changed:
+        yield Finding(
+            check,
+            State.WARNING,
+            f"{changed} chunks are not as they were written",
+            "look after the disk; their readers are told that they are missing, and their writers "
+            "can bring them again",
+        )
+    else:
+        yield Finding(check, State.OK, f"{size_of(path):,} bytes, of this version")
 
 
 def _in_force(rows: Rows, now: int) -> Iterator[Finding]:

@@ -244,6 +244,8 @@ RECOVERED_SECONDS: Final = 15
 RETRY_SECONDS, after which whoever was refused has come back."""
 BUSY_MILLISECONDS: Final = 5_000
 """How long a transaction waits for another process (``kurir-relay business …``)."""
+CUT_MILLISECONDS: Final = 100
+"""How long cutting the write-ahead log waits for a command that reads; another round comes."""
 
 # The disk
 

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 import aiosqlite
 
 from kurir_server.errors import DatabaseError, StorageError
-from kurir_server.limits import BUSY_MILLISECONDS
+from kurir_server.limits import BUSY_MILLISECONDS, CUT_MILLISECONDS
 from kurir_server.storage import Room
 from kurir_server.store import opening
 from kurir_server.store.billing import BillingRows
@@ -37,8 +37,6 @@ from kurir_server.store.upgrade import upgrade
 
 T = TypeVar("T")
 
-CUT_MILLISECONDS: Final = 100
-"""How long cutting the write-ahead log waits for a command that reads; another round comes."""
 _UNUSED: Final = "SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size"
 """Bytes in the file that hold nothing: deleting makes the file no smaller."""
 

@@ -13,13 +13,14 @@ import hashlib
 import os
 import secrets
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from kurir_server.blob_rows import Blob, BlobRows, Put
 from kurir_server.errors import DatabaseError, StorageError
-from kurir_server.limits import BUSY_MILLISECONDS
+from kurir_server.limits import BUSY_MILLISECONDS, CUT_MILLISECONDS
 from kurir_server.store.errors import name_of
 from kurir_wire.blobs import BlobId
 from kurir_wire.ids import Hash
@@ -60,6 +61,10 @@ _SUM_BYTES: Final = 16
 _ID_BYTES: Final = 32
 _NOBODY: Final = bytes(32)
 """A gate that no token hashes to."""
+MOVE_AWAY: Final = (
+    "it holds attachments that wait, and no messages; where it is damaged, stop the relay and move "
+    "it away, and the relay makes a new one"
+)
 _KEYS: Final = ("schema_version", "relay_id", "reserved")
 
 
@@ -77,27 +82,17 @@ class SqlBlobStore:
 
         :raises DatabaseError: damaged, of another version or relay, or not durable
         """
-        connection: sqlite3.Connection | None = None
-        try:
+        with ExitStack() as opened, explained(path):
             path.touch(mode=0o600)
             connection = sqlite3.connect(
                 path, isolation_level=None, timeout=BUSY_MILLISECONDS / 1_000
             )
+            opened.callback(connection.close)
             _settle(connection)
-            if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+            if is_empty(connection):
                 _make(connection, relay_id)
             _check(connection, path, relay_id)
-        except (OSError, sqlite3.Error, DatabaseError) as error:
-            if connection is not None:
-                connection.close()
-            if isinstance(error, DatabaseError):
-                raise
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise DatabaseError(
-                f"cannot use {path}: {reason}",
-                "it holds attachments that wait, and no messages; where it is damaged, move it "
-                "away, and the relay makes a new one",
-            ) from error
+            opened.pop_all()
         return cls(connection, path)
 
     def transact(self, work: Callable[[BlobRows], T]) -> T:
@@ -116,11 +111,17 @@ class SqlBlobStore:
         return result
 
     def checkpoint(self) -> None:
-        """Bring the write-ahead log into the file and cut it to nothing.
+        """Bring the write-ahead log into the file and cut it to nothing; while another process
+        reads (``kurir-relay doctor``), it is not cut.
 
         :raises StorageError: not at present"""
         try:
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            # Such a reader may take minutes; nobody who writes shall wait for it.
+            self._connection.execute(f"PRAGMA busy_timeout = {CUT_MILLISECONDS}")
+            try:
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            finally:
+                self._connection.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
         except sqlite3.Error as error:
             raise StorageError(name_of(error)) from error
 
@@ -136,7 +137,7 @@ class SqlBlobStore:
 
     def free_bytes(self) -> int:
         """Room on the disk that is left to this process."""
-        found = os.statvfs(self._path.parent)
+        found = os.statvfs(self._path)  # which may be a link to another disk
         return found.f_bavail * found.f_frsize
 
     def close(self) -> None:
@@ -197,7 +198,7 @@ class SqlBlobRows:
         )
 
     def put_chunk(self, row: int, index: int, data: bytes) -> Put:
-        place, total = _place(row, index), _sum(row, index, data)
+        place, total = _place(row, index), sum_of_chunk(row, index, data)
         found = self._one("SELECT sum, data FROM chunks WHERE place = ?", place)
         if found is None:
             self._db.execute("INSERT INTO chunks VALUES (?, ?, ?)", (place, total, data))
@@ -213,7 +214,7 @@ class SqlBlobRows:
         if found is None:
             return None
         total, data = found
-        if total != _sum(row, index, data):
+        if total != sum_of_chunk(row, index, data):
             self.damaged += 1
             return None
         return bytes(data)
@@ -256,11 +257,26 @@ class SqlBlobRows:
         return self._db.execute(sql, parameters).fetchone()
 
 
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """:raises DatabaseError: what is done within cannot be done with this file"""
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DatabaseError(f"cannot use {path}: {reason}", MOVE_AWAY) from error
+
+
+def is_empty(connection: sqlite3.Connection) -> bool:
+    """Whether it is to be filled at the next start."""
+    return not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+
+
 def _place(row: int, index: int) -> int:
     return row * MAX_BLOB_CHUNKS + index
 
 
-def _sum(row: int, index: int, data: bytes) -> bytes:
+def sum_of_chunk(row: int, index: int, data: bytes) -> bytes:
     """Of what stands where: a page that slipped into another's place is noticed as well."""
     place = _place(row, index).to_bytes(8, "big")
     return hashlib.blake2b(data, digest_size=_SUM_BYTES, salt=place).digest()
@@ -291,13 +307,19 @@ def _check(connection: sqlite3.Connection, path: Path, relay_id: bytes) -> None:
             f"the file of blobs does not keep what the relay promises: {actual}",
             "put it on a local file system that SQLite's write-ahead log works on",
         )
+    check_owner(connection, path, relay_id)
+
+
+def check_owner(connection: sqlite3.Connection, path: Path, relay_id: bytes | None) -> None:
+    """:param relay_id: ``None`` if it is not known
+    :raises DatabaseError: of another version or relay"""
     meta = dict(connection.execute("SELECT key, value FROM meta"))
     if meta.get("schema_version") != str(BLOBS_VERSION):
         raise DatabaseError(
             f"{path} has another version than this kurir-relay ({BLOBS_VERSION})",
             "use the kurir-relay that wrote it, or move it away: it holds no messages",
         )
-    if meta.get("relay_id") != relay_id.hex():
+    if relay_id is not None and meta.get("relay_id") != relay_id.hex():
         raise DatabaseError(
             f"{path} belongs to another relay",
             "move it away, and the relay makes a new one",
