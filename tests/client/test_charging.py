@@ -14,7 +14,7 @@ from kurir_client.errors import RelayError
 from kurir_client.offers import offer
 from kurir_client.outbox import Ready
 from kurir_client.pause import PACE, Pause
-from kurir_client.schema import Contact, Kind, Status
+from kurir_client.schema import Contact, Status
 from kurir_crypto.keys import SigningKeyPair
 from kurir_wire import codes
 from kurir_wire.codec import pack
