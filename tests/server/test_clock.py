@@ -14,6 +14,7 @@ from kurir_server.clock import LEAP, MAX_OFFSET, Clock
 from kurir_server.errors import ConfigError
 from kurir_server.log import COMMON, FIELDS, Event, Level, Log
 from kurir_wire.ids import DAY, MINUTE
+from tests.server.clocks import Both
 from tests.server.rig import START
 
 
@@ -96,19 +97,6 @@ def test_a_demo_clock_that_cannot_be_read_does_not_start(wall: Wall, tmp_path: P
 
 
 # Leaps
-
-
-class Both:
-    """The machine's clock and the steady one."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.wall, self.steady = float(START), 1_000.0
-        monkeypatch.setattr("kurir_server.clock.time.time", lambda: self.wall)
-        monkeypatch.setattr("kurir_server.clock.time.monotonic", lambda: self.steady)
-
-    def go(self, seconds: float) -> None:
-        self.wall += seconds
-        self.steady += seconds
 
 
 @pytest.fixture
