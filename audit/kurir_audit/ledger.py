@@ -1,9 +1,10 @@
 """A relay's ledger, recomputed from an export: nothing in it is believed.
 
 Every leaf must be signed by a lane of its business, opened by the customer's secret, priced by a
-card of the operator, and stand once and where its hash says. Every adjustment must be signed by the
-operator, be the only one of a leaf that is here, and add what the cards say. Every checkpoint must
-be signed by the relay and have the root that these entries give. No mailbox is in any of it.
+card of the operator that was in force by then, and stand once and where its hash says. Every
+adjustment must be signed by the operator, be the only one of a leaf that is here, and add what the
+cards say. Every checkpoint must be signed by the relay and have the root that these entries give.
+No mailbox is in any of it.
 """
 
 from __future__ import annotations
@@ -19,14 +20,12 @@ from kurir_audit.errors import EvidenceFileError
 from kurir_billing.adjust import Adjust, check_ruling
 from kurir_billing.dates import month_of_day, show_day
 from kurir_billing.errors import BillingError, EvidenceError, LedgerError
-from kurir_billing.kinds import Category, Class
 from kurir_billing.lane import Lane
 from kurir_billing.leaf import Leaf
 from kurir_billing.ledger import adjust_hash, entry_hash, open_checkpoint
 from kurir_billing.ledger_file import MAX_LINE, Closed, PriceList, read_part
 from kurir_billing.listed import KnownLists
 from kurir_billing.ratecard import RateCard, open_rate_card
-from kurir_billing.tariffs import price_of_class
 from kurir_wire.errors import WireError
 from kurir_wire.ids import Hash, RelayId
 from kurir_wire.merkle import Growing
@@ -202,11 +201,7 @@ class _Reader:
             self._lanes.add(leaf.lane)
         leaf.check_charge_signature(relay_id, self._lists)
         leaf.check_settlement()
-        price = self._due(leaf)
-        if leaf.line.list_price != price:
-            raise EvidenceError(
-                f"the price is {leaf.line.list_price} where the rate card says {price}"
-            )
+        leaf.check_price(self._card(leaf))
         name = leaf.charge_hash(relay_id)
         if name in self._charges:
             raise LedgerError(f"the same charge is entry {self._charges[name]} already")
@@ -243,12 +238,6 @@ class _Reader:
         except EvidenceError as error:
             raise LedgerError(f"entry {index}: {error}") from error
         self._books.add_adjust(adjust)
-
-    def _due(self, leaf: Leaf) -> int:
-        line = leaf.line
-        return price_of_class(
-            line.tariff, line.market, Category(line.category), Class(line.klass), self._card(leaf)
-        ).micro_usd
 
     def _card(self, leaf: Leaf) -> RateCard:
         card = self._books.cards.get(Hash(leaf.line.rate_card))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from kurir_billing.charge import Line
+from kurir_billing.dates import show_day
 from kurir_billing.kinds import REFUSAL_TEXT, Category, Class, GrantKind, PassKind, RefusalCode
 from kurir_billing.ratecard import RateCard, parse, rate_card_hash
 from kurir_billing.tariffs import Tariff, price, tariff_named
@@ -22,7 +23,7 @@ from kurir_client.schema import Contact
 from kurir_client.store import Store
 from kurir_wire.cards import TIER_SMALL, Signed
 from kurir_wire.codec import unpack
-from kurir_wire.ids import NO_HASH, Hash
+from kurir_wire.ids import DAY, NO_HASH, Hash
 from kurir_wire.limits import CLOCK_SKEW
 
 NOT_ACCEPTED: Final = 131_042
@@ -161,10 +162,12 @@ def to_sign(
     :param quote: a line that the relay quoted and whose price the business accepts; it is signed
         only if it follows from rate card, terms and the evidence at hand
     :raises PeerError: the contact is no customer
-    :raises RefusedError: it cannot be sent now; or the relay quoted what is not due
+    :raises RefusedError: it cannot be sent now; or the relay quoted what is not due, or hands out a
+        rate card before its day
     :raises BillingError: a tariff that is not known here
     """
     terms, evidence = own_terms.need(store), evidence_of(store, contact)
+    _check_in_force(store, now)
     category = declared(tariff_named(terms.tariff), wanted)
     shown = evidence.to_show(terms, now)
     line = _line(store, contact, terms, category, shown)
@@ -175,6 +178,21 @@ def to_sign(
     if quote == line:
         return quote, shown
     return quote, _why_quoted(store, contact, terms, evidence, category, quote, line, now)
+
+
+def _check_in_force(store: Store, now: int) -> None:
+    """A relay could hand out next month's dearer card today. Our clock may be a little behind.
+
+    :raises RefusedError: the card at hand is not in force yet
+    """
+    card, _ = current_rate_card(store)
+    if card.effective_from > now + CLOCK_SKEW:
+        raise RefusedError(
+            f"the relay hands out version {card.version} of its rate card, which is in force only "
+            f"from {show_day(card.effective_from // DAY)}",
+            "compare the clocks; then take it up with the operator",
+            RefusalCode.BAD_PARAMETER,
+        )
 
 
 def _why_quoted(

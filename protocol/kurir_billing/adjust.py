@@ -82,7 +82,8 @@ def check_ruling(
     """What can be checked without the report, so by auditors too.
 
     :param card: the one that priced the charge
-    :raises EvidenceError: not the operator's, of another charge, too late, or of another amount
+    :raises EvidenceError: not the operator's, of another charge, too late, by a card that was
+        not in force yet, or of another amount
     """
     try:
         adjust.verify(operator_pk, relay_id)
@@ -95,6 +96,7 @@ def check_ruling(
         raise EvidenceError(
             f"the adjustment is not of the {ADJUST_DAYS} days after the charge settled"
         )
+    leaf.check_card(card)
     due = delta_for(leaf, category, card)
     if adjust.delta_micro_usd != due:
         raise EvidenceError(

@@ -11,11 +11,15 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from kurir_billing.charge import Charge, Line, charge_message, charge_name, lock_of
+from kurir_billing.dates import show_day
 from kurir_billing.errors import EvidenceError
+from kurir_billing.kinds import Category, Class
 from kurir_billing.lane import Lane
 from kurir_billing.listed import KnownLists, Listed, check_signed, listed_hash
+from kurir_billing.ratecard import RateCard
+from kurir_billing.tariffs import price_of_class
 from kurir_wire.codec import pack, unpack
-from kurir_wire.ids import Hash, RelayId, digest, u32
+from kurir_wire.ids import DAY, Hash, RelayId, digest, u32
 from kurir_wire.prekeys import U32, Bytes32, Bytes64
 
 
@@ -86,6 +90,31 @@ class Leaf(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, dic
         """:raises EvidenceError: the secret is not the one that the message held"""
         if lock_of(self.secret) != self.lock:
             raise EvidenceError("settled without the secret that only the opened message holds")
+
+    def check_card(self, card: RateCard) -> None:
+        """A message is accepted before it is opened: no card that came into force later priced it.
+
+        :param card: the one that the line names
+        :raises EvidenceError: it was not in force yet on the day of settlement
+        """
+        if card.effective_from >= (self.settled_day + 1) * DAY:
+            since = show_day(card.effective_from // DAY)
+            raise EvidenceError(
+                f"settled on {show_day(self.settled_day)}, before the rate card that priced it "
+                f"came into force on {since}"
+            )
+
+    def check_price(self, card: RateCard) -> None:
+        """:param card: the one that the line names
+        :raises EvidenceError: the price is not the card's, or the card was not in force yet
+        :raises BillingError: a tariff that is not known here, or that does not sell this
+        """
+        self.check_card(card)
+        line = self.line
+        category, klass = Category(line.category), Class(line.klass)
+        due = price_of_class(line.tariff, line.market, category, klass, card).micro_usd
+        if line.list_price != due:
+            raise EvidenceError(f"the price is {line.list_price} where the rate card says {due}")
 
     def _kept(self, what: str, relay_id: RelayId, make: Callable[[], Hash]) -> Hash:
         known: tuple[RelayId, Hash] | None = self.__dict__.get(what)

@@ -17,14 +17,12 @@ from kurir_billing.errors import BillingError, EvidenceError, InvoiceError
 from kurir_billing.head import InvoiceHead, adjustments_hash, charged_hash, lines_hash
 from kurir_billing.headcheck import check_head, check_kept, head_fault, show_fact
 from kurir_billing.invoice import Invoice, Records, open_cards
-from kurir_billing.kinds import Category, Class
 from kurir_billing.lane import Lane
 from kurir_billing.leaf import Leaf
 from kurir_billing.listed import KnownLists
 from kurir_billing.ratecard import RateCard
 from kurir_billing.standing import check_standing
 from kurir_billing.summary import groups_of
-from kurir_billing.tariffs import price_of_class
 from kurir_billing.total import carried_over, in_order, items_due, opener_of, sums_due
 from kurir_wire.errors import WireError
 from kurir_wire.ids import Hash
@@ -34,7 +32,8 @@ CHECKED_ALWAYS: Final = (
     "the relay signed number, seller, buyer, dates and amounts",
     "the business's keys signed every line, and no charge stands twice",
     "every message was opened: each line has the secret that only the message held",
-    "every price is the rate card's; windows, quotas, tiers, conversations and the fee follow",
+    "every price is that of a rate card that was in force; windows, quotas, tiers, conversations "
+    "and the fee follow",
     "lines, fee and adjustments add up to the total, to the micro-unit",
     "every line and adjustment is in the ledger that the relay signed",
 )
@@ -154,10 +153,7 @@ def _check_evidence(
     card = cards.get(Hash(line.rate_card))
     if card is None:
         raise EvidenceError("was priced by a rate card that is not in this file")
-    category, klass = Category(line.category), Class(line.klass)
-    due = price_of_class(line.tariff, line.market, category, klass, card).micro_usd
-    if line.list_price != due:
-        raise EvidenceError(f"the price is {line.list_price} where the rate card says {due}")
+    leaf.check_price(card)
     return name
 
 

@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from kurir_billing.dates import show_day
 from kurir_billing.errors import RateCardError
 from kurir_billing.party import Party
 from kurir_billing.ratecard import RateCard, bundled, canonical, parse, rate_card_hash
@@ -259,10 +260,14 @@ def read_card(stored: StoredRateCard) -> RateCard:
     return parse(unpack(stored.card, Signed).body)
 
 
-def install_card(db: Path, keys: RelayKeys, file: Path) -> StoredRateCard:
+def install_card(
+    db: Path, keys: RelayKeys, file: Path, now: int, *, from_now: bool = False
+) -> StoredRateCard:
     """Validate, canonicalise, sign and store a rate card.
 
-    :raises ConfigError: not a card, or its version does not rise
+    :param from_now: put it in force now, whatever it says itself
+    :raises ConfigError: not a card, its version does not rise, or it is to hold since before now:
+        nobody could have priced by it, and charges by the card before would look wrong
     """
     try:
         card = msgspec.json.decode(file.read_bytes(), type=RateCard)
@@ -270,6 +275,14 @@ def install_card(db: Path, keys: RelayKeys, file: Path) -> StoredRateCard:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from error
     except (msgspec.MsgspecError, UnicodeError) as error:
         raise ConfigError(f"{file} is not a rate card: {error}") from error
+    if from_now:
+        card = msgspec.structs.replace(card, effective_from=now)
+    elif card.effective_from < now:
+        raise ConfigError(
+            f"the card says that it is in force since {show_day(card.effective_from // DAY)}; "
+            "prices cannot change for the past",
+            "give it an effective_from that is still to come, or say --now",
+        )
 
     with offline(db) as store:
         same_relay(store.relay_id, keys)

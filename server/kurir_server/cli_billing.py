@@ -94,11 +94,14 @@ def ratecard_show(db: Path, as_json: bool) -> None:
 @ratecard.command("install")
 @DB
 @KEYS
+@click.option("--now", "from_now", is_flag=True, help="In force at once, whatever FILE says.")
 @click.argument("file", type=FILE)
 @reporting
-def ratecard_install(db: Path, keys: Path | None, file: Path) -> None:
-    """Sign and install the prices in FILE (JSON); the version must rise."""
-    stored = admin.install_card(db, keyfiles.load(keys_folder(db, keys)), file)
+def ratecard_install(db: Path, keys: Path | None, from_now: bool, file: Path) -> None:
+    """Sign and install the prices in FILE (JSON); the version must rise, and the day from which
+    they hold (effective_from, seconds since 1970) be still to come."""
+    signer = keyfiles.load(keys_folder(db, keys))
+    stored = admin.install_card(db, signer, file, machine_now(), from_now=from_now)
     click.echo(f"version {stored.version}, in force from {show_date(stored.effective_from)}")
 
 

@@ -12,12 +12,13 @@ from typing import Any, Final, NoReturn, ParamSpec
 
 import click
 
+from kurir_billing.dates import show_day
 from kurir_billing.party import Party
 from kurir_server import keyfiles, limits
 from kurir_server.errors import RelayError
 from kurir_server.option_types import DATABASE, SIZE
 from kurir_wire.errors import LinkError
-from kurir_wire.ids import BusinessId
+from kurir_wire.ids import DAY, BusinessId
 from kurir_wire.links import decode
 
 P = ParamSpec("P")
@@ -121,7 +122,7 @@ def show_facts(facts: dict[str, Any], as_json: bool) -> None:
 
 def show_date(seconds: int) -> str:
     """The day (UTC) of a time."""
-    return time.strftime("%Y-%m-%d", time.gmtime(seconds))
+    return show_day(seconds // DAY)
 
 
 def party_facts(party: Party) -> dict[str, Any]:

@@ -8,6 +8,13 @@ import pytest
 
 from kurir_billing.kinds import Category, Class, PassKind, RefusalCode
 from kurir_billing.passes import pass_message
+from kurir_billing.ratecard import (
+    bundled,
+    canonical,
+    rate_card_hash,
+    rate_card_message,
+    signed_rate_card,
+)
 from kurir_client import evidence, outbox
 from kurir_client.addresses import destination
 from kurir_client.errors import RelayError
@@ -19,6 +26,7 @@ from kurir_crypto.keys import SigningKeyPair
 from kurir_wire import codes
 from kurir_wire.codec import pack
 from kurir_wire.ids import DAY, HOUR, NO_HASH, BusinessId, MailboxId, digest
+from kurir_wire.limits import CLOCK_SKEW
 from tests.client.pair import Pair
 from tests.client.verdicts import (
     RATE_ID,
@@ -200,6 +208,24 @@ def test_a_quote_by_another_tariff_is_not_signed(pair: Pair) -> None:
     assert pair.prepare(pair.bob) == []
     assert status(pair.bob, inner_id) is Status.FAILED
     assert "quotes by the tariff reply-2018, but your terms say message-2025" in told(pair)
+
+
+def test_nothing_is_signed_by_a_card_that_is_not_in_force_yet(pair: Pair) -> None:
+    """Our clock may be five minutes behind the relay's, as elsewhere."""
+    _, siti = pair.open_shop()
+    since = pair.clock.now + HOUR
+    body = canonical(msgspec.structs.replace(bundled(), version=2, effective_from=since))
+    signature = pair.relay.operator.sign(rate_card_message(pair.relay.id, body))
+    with pair.bob.store.transaction():
+        pair.bob.store.put("rate_card", signed_rate_card(body, signature))
+    pair.clock.now = since - CLOCK_SKEW - 1
+    inner_id = say(pair, pair.bob, siti, "hello")
+    assert pair.prepare(pair.bob) == []
+    assert status(pair.bob, inner_id) is Status.FAILED
+    assert "version 2 of its rate card, which is in force only from 2026-09-21" in told(pair)
+    pair.clock.now += 1
+    _, ready = one(pair, siti, "hello")
+    assert hashed(pair, ready)[0].line.rate_card == rate_card_hash(body)
 
 
 @pytest.mark.parametrize("category", [Category.MARKETING, Category.NONE])

@@ -186,7 +186,7 @@ def test_a_new_rate_card_is_taken_when_the_relay_quotes_by_it(
     card["markets"]["ID"]["utility"] = 31_000
     file = tmp_path / "card.json"
     file.write_text(json.dumps(card))
-    relay.command("ratecard", "install", str(file), "--db", str(relay.db))
+    relay.command("ratecard", "install", "--now", str(file), "--db", str(relay.db))
     relay.jump(2 * DAY)
     sent = shop.run("business", "send", "Siti", "news", "--max-price", "40000")[0]
     assert (sent["status"], sent["price_micro_usd"]) == ("stored", 31_000)

@@ -26,6 +26,7 @@ from tests.frauds.world import (
     BUSINESS,
     CARD,
     CARD_NAME,
+    DECEMBER,
     FEE,
     MONTH,
     OTHER,
@@ -33,6 +34,7 @@ from tests.frauds.world import (
     RELAY,
     World,
     adjusted,
+    coming,
     line,
     made,
     named,
@@ -134,6 +136,29 @@ def another_rate_card_than_signed(rng: Random) -> Caught:
     leaves = [leaf if one == old else one for one in true.leaves]
     cards = [signed_card(canonical(CARD)), new]
     return Caught(at(leaves, leaf), named(true.bill(leaves, cards=cards), true.records))
+
+
+@fraud()
+def a_card_before_its_day(rng: Random) -> Caught:
+    """The business signed by next month's prices, as the relay handed them out; this month it is
+    billed for such a line, or for what the operator added to one of December."""
+    true = any_world(rng)
+    is_line = rng.random() < 0.5
+    day = rng.randrange(TODAY - 9, TODAY + 3) if is_line else DECEMBER
+    later = coming(day + 1 + rng.randrange(30), 25_001 + rng.randrange(9_999))
+    cards = [signed_card(canonical(CARD)), signed_card(canonical(later))]
+    dear = line("message-2026", Category.UTILITY)
+    dear = structs.replace(dear, rate_card=cards[1][1], list_price=later.rates("ID").utility)
+    leaf = made(f"{rng.random()}", dear, day)
+    if is_line:
+        lied = replace(true, leaves=tuple(in_file_order(RELAY, [*true.leaves, leaf])))
+        where = at(list(lied.leaves), leaf)
+        return Caught(where, named(lied.bill(cards=cards), lied.records))
+    entry = adjusted(leaf)
+    lied = replace(true, before=(*true.before, leaf), adjustments=(*true.adjustments, entry))
+    invoice = lied.bill(cards=cards)
+    number = number_of(invoice.adjustments, entry[2])
+    return Caught(f"adjustment {number}", named(invoice, lied.records))
 
 
 @fraud()

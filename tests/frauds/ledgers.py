@@ -19,7 +19,7 @@ from kurir_billing.invoice import Invoice
 from kurir_billing.leaf import Leaf
 from kurir_billing.ledger import adjust_hash, entry_hash
 from kurir_billing.ledger_file import Closed, Part, PriceList, write_part
-from kurir_billing.ratecard import canonical
+from kurir_billing.ratecard import RateCard, canonical, rate_card_hash
 from kurir_wire.ids import Hash
 from tests.frauds.registry import Caught, fraud
 from tests.frauds.world import (
@@ -32,6 +32,7 @@ from tests.frauds.world import (
     RELAY,
     Adjusted,
     adjusted,
+    coming,
     in_order,
     made,
     signed_card,
@@ -63,12 +64,13 @@ def entries() -> tuple[Entry, ...]:
     return (*one.before, *one.leaves, *(entry[0] for entry in one.adjustments), *others)
 
 
-def export(found: Iterable[Entry]) -> list[Part]:
+def export(found: Iterable[Entry], cards: Iterable[RateCard] = (CARD,)) -> list[Part]:
     """The relay puts these into its tree as it should, and signs the states."""
     days: dict[int, list[Entry]] = {}
     for entry in found:
         days.setdefault(day_of(entry), []).append(entry)
-    parts: list[Part] = [RELAY.cert(), PriceList(signed_card(canonical(CARD))[0])]
+    parts: list[Part] = [RELAY.cert()]
+    parts += [PriceList(signed_card(canonical(card))[0]) for card in cards]
     hashes: list[Hash] = []
     for day in sorted(days):
         inside = sorted(days[day], key=tree_hash)
@@ -130,6 +132,21 @@ def a_leaf_with_another_price(rng: Random) -> Caught:
             leaf.settled_day,
         ),
     )
+
+
+@fraud()
+def a_leaf_by_a_card_before_its_day(rng: Random) -> Caught:
+    """The business signed by next month's prices today, and so the price is that card's."""
+    old = rng.choice([leaf for leaf in world(flat=True).leaves if leaf.line.list_price == 25_000])
+    later = coming(old.settled_day + 1 + rng.randrange(30), 25_001 + rng.randrange(9_999))
+    what = structs.replace(
+        old.line,
+        rate_card=rate_card_hash(canonical(later)),
+        list_price=later.markets["ID"].utility,
+    )
+    new = make_leaf(RELAY, BUSINESS, f"{rng.random()}", what, old.settled_day)
+    parts = export([*entries(), new], [CARD, later])
+    return Caught(at(parts, new), examined(parts))
 
 
 @fraud()

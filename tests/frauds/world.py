@@ -29,7 +29,7 @@ from kurir_billing.ratecard import (
 from kurir_billing.report import Report
 from kurir_billing.tariffs import price_of_class
 from kurir_billing.verify import verify_invoice
-from kurir_wire.ids import NO_HASH, Hash
+from kurir_wire.ids import DAY, NO_HASH, Hash
 from kurir_wire.merkle import Growing
 from tests.protocol.make import (
     TODAY,
@@ -60,7 +60,15 @@ def card() -> RateCard:
     found = bundled()
     rates = structs.replace(found.markets["ID"], utility_steps=[Step(above=3, micro_usd=20_000)])
     markets = found.markets | {"ID": rates}
-    return structs.replace(found, markets=markets, flat_monthly_micro_usd=FEE)
+    since = DECEMBER * DAY  # before all that happens here
+    return structs.replace(found, effective_from=since, markets=markets, flat_monthly_micro_usd=FEE)
+
+
+def coming(day: int, utility: int) -> RateCard:
+    """A dearer one that is in force from a day on."""
+    rates = structs.replace(CARD.markets["ID"], utility=utility)
+    markets = CARD.markets | {"ID": rates}
+    return structs.replace(CARD, version=2, effective_from=day * DAY, markets=markets)
 
 
 CARD = card()

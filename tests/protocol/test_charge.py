@@ -37,10 +37,11 @@ from kurir_billing.lane import Lane, open_lane
 from kurir_billing.leaf import Leaf, open_leaf, packed_leaf
 from kurir_billing.listed import Listed
 from kurir_billing.passes import Pass, pass_message
+from kurir_billing.ratecard import bundled
 from kurir_wire.codec import pack
 from kurir_wire.entries import Label
 from kurir_wire.errors import MalformedError, SignatureError, TooLargeError
-from kurir_wire.ids import NO_HASH, EnvelopeId, Hash, MailboxId, RelayId
+from kurir_wire.ids import DAY, NO_HASH, EnvelopeId, Hash, MailboxId, RelayId
 from tests.protocol.anything import any_of
 from tests.protocol.make import (
     NOW,
@@ -252,6 +253,14 @@ def test_what_the_relay_keeps_until_settlement() -> None:
     leaf.check_signature(RELAY.id)
     leaf.check_settlement()
     assert leaf.charge_hash(RELAY.id) == NAME
+
+
+def test_a_card_prices_what_settles_from_its_first_day_on() -> None:
+    leaf = make_leaf(RELAY, BUSINESS, "a leaf", day=TODAY)
+    over = (TODAY + 1) * DAY
+    leaf.check_price(replace(bundled(), effective_from=over - 1))
+    with pytest.raises(EvidenceError, match="before the rate card that priced it"):
+        leaf.check_price(replace(bundled(), effective_from=over))
 
 
 @pytest.mark.parametrize("field", Label.__struct_fields__)

@@ -7,6 +7,7 @@ import contextlib
 import json
 import resource
 import secrets
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 
 from kurir_billing.answers import open_receipt
 from kurir_billing.kinds import RefusalCode
-from kurir_billing.ratecard import bundled, canonical, open_rate_card, rate_card_hash
+from kurir_billing.ratecard import bundled, open_rate_card
 from kurir_server.limits import MAX_UNACKED
 from kurir_wire import codes
 from kurir_wire.entries import Ack, Submission
@@ -30,7 +31,7 @@ from kurir_wire.frames import (
     Submit,
     encode,
 )
-from kurir_wire.ids import HOUR
+from kurir_wire.ids import DAY, HOUR
 from tests.server.client import business, mailbox
 from tests.server.helpers import Signed, receipt_of, refusal_of, until
 from tests.server.process import RelayProcess, events, logged, running
@@ -357,7 +358,7 @@ async def test_commands_while_the_relay_runs(relay: RelayProcess, tmp_path: Path
             code, text = await command(*wrong)
             assert code == 2, text
 
-        # Prices: the version must rise.
+        # Prices: the version must rise, and their time be still to come.
         file = tmp_path / "card.json"
         card = bundled()
         dearer = msgspec.structs.replace(card.markets["ID"], utility=30_000)
@@ -369,14 +370,26 @@ async def test_commands_while_the_relay_runs(relay: RelayProcess, tmp_path: Path
             code, text = await command("ratecard", "install", str(file))
             assert code == 2, text
         file.write_bytes(msgspec.json.encode(newer))
-        assert (await command("ratecard", "install", str(file)))[0] == 0
         code, text = await command("ratecard", "install", str(file))
         assert code == 2
+        assert "prices cannot change for the past" in text
+        assert "effective_from that is still to come, or say --now" in text
+        assert (await command("ratecard", "install", "--now", str(file)))[0] == 0
+        code, text = await command("ratecard", "install", "--now", str(file))
+        assert code == 2
         assert "higher version" in text
+        coming = msgspec.structs.replace(
+            newer, version=newer.version + 1, effective_from=int(time.time()) + DAY
+        )
+        file.write_bytes(msgspec.json.encode(coming))
+        assert (await command("ratecard", "install", str(file)))[0] == 0
         reply = await client.ask(GetRateCard(client.next()))
         assert isinstance(reply, RateCardIs)
-        _, hash_now = open_rate_card(reply.card, client.welcome.cert.operator_pk, client.relay_id)
-        assert hash_now == rate_card_hash(canonical(newer))
+        installed, hash_now = open_rate_card(
+            reply.card, client.welcome.cert.operator_pk, client.relay_id
+        )
+        assert installed == msgspec.structs.replace(newer, effective_from=installed.effective_from)
+        assert abs(installed.effective_from - time.time()) < DAY
         _, result = await submit()
         refusal = refusal_of(result)
         assert refusal.quote is not None
