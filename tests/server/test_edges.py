@@ -74,9 +74,11 @@ class RelayTime:
         return moment
 
     def restart(self) -> None:
-        """Time may fall then, to the begin of the minute: no finer one is on disk."""
+        """Time may fall then, to the begin of the minute: no finer one is on disk. It falls no
+        further, though the machine may have started with a clock that is behind."""
         self.latest -= self.latest % 60
         self.__post_init__()
+        self.both.wall -= self.draw.choice((0, 1, 3_600, 86_400))
 
     def stray(self) -> None:
         """Now and then the machine's clock is set back, or the relay starts again."""
