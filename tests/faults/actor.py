@@ -28,6 +28,8 @@ AT_ONCE: Final = 8
 """Messages queued together."""
 PAUSE: Final = 0.05
 MAX_PRICE: Final = 25_000
+NOBODY: Final = "-"
+"""Who wrote what the messenger itself says."""
 
 
 def text_of(name: str, number: int) -> str:
@@ -60,7 +62,7 @@ class Person:
 
     async def show(self) -> None:
         for message in self.messenger.unread():
-            who = "-"
+            who = NOBODY
             if message.contact is not None and message.direction == "in":
                 who = self.profile.store.contact(message.contact).name
             self.note("shown", message.n, who, message.text)

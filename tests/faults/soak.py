@@ -20,7 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +28,7 @@ from kurir_client.clock import demo_clock
 from kurir_client.profile import Profile
 from kurir_client.schema import Message
 from tests.e2e.world import PASSPHRASE, Person, Relay, meet, wait_for
-from tests.faults.actor import text_of
+from tests.faults.actor import NOBODY, text_of
 
 PAIRS: Final = 2
 CUSTOMERS: Final = 2
@@ -241,16 +241,19 @@ def _drain(world: World, plan: Plan, say: Callable[[str], None]) -> None:
 
 def _check_mail(world: World, plan: Plan) -> None:
     goal = plan.goal(plan.cycles)
+    expected: dict[str, dict[str, list[str]]] = {actor.name: {} for actor in world.actors}
     for sender, reader in world.writes:
-        expected = [text_of(sender.name, number) for number in range(goal)]
         told = {number for _, number in sender.notes("stored")}
         assert told == set(range(goal))
-        assert _came(reader, sender.name) == expected, f"from {sender.name} to {reader.name}"
-        _check_shown(reader)
+        texts = [text_of(sender.name, number) for number in range(goal)]
+        expected[reader.name][sender.name] = texts
     for customer in world.customers:
-        expected = [f"re {text_of(customer.name, number)}" for number in range(goal)]
-        assert _came(customer, SHOP) == expected, f"from the shop to {customer.name}"
-        _check_shown(customer)
+        texts = [f"re {text_of(customer.name, number)}" for number in range(goal)]
+        expected[customer.name][SHOP] = texts
+    for reader in world.actors:
+        for who, texts in expected[reader.name].items():
+            assert _came(reader, who) == texts, f"from {who} to {reader.name}"
+        check_shown(reader, expected[reader.name])
 
 
 def _came(reader: Actor, name: str) -> list[str]:
@@ -267,18 +270,25 @@ def _came(reader: Actor, name: str) -> list[str]:
         profile.close()
 
 
-def _check_shown(reader: Actor) -> None:
-    """Each row of the history came to the screen once; the one that was being shown when the
-    process was killed, perhaps twice."""
-    ways: dict[str, list[str]] = {}
+def check_shown(reader: Actor, expected: dict[str, list[str]]) -> None:
+    """What each sender wrote came to the screen once and in its order, and so did each row of the
+    relay's own; the one that was being shown when the process was killed, perhaps twice in a row.
+
+    :param expected: by sender
+    :raises AssertionError: it did not
+    """
+    notes = reader.notes("shown")
     repeated = 0
-    for row, who, text in reader.notes("shown"):
-        ways.setdefault(who, []).append(f"{row} {text}")
-    for who, shown in ways.items():
-        repeats = sum(one == other for one, other in pairwise(shown))
-        assert len(set(shown)) == len(shown) - repeats, f"{who} was shown twice to {reader.name}"
-        repeated += repeats
-    assert repeated < reader.starts
+    for who in {who for _, who, _ in notes} | expected.keys():
+        shown = [(row, text) for row, sender, text in notes if sender == who]
+        once = [one for one, _ in groupby(shown)]
+        repeated += len(shown) - len(once)
+        assert len(set(once)) == len(once), f"{who} was shown twice to {reader.name}"
+        if who != NOBODY:
+            both = zip_longest([text for _, text in once], expected.get(who, []))
+            wrong = [(text, due) for text, due in both if text != due]
+            assert not wrong, f"{reader.name} showed of {who}: {wrong[0][0]}, due {wrong[0][1]}"
+    assert repeated < reader.starts, f"{repeated} were shown again to {reader.name}"
 
 
 def _check_money(world: World, folder: Path) -> int:
@@ -316,10 +326,16 @@ def _days(first: float, last: float) -> list[float]:
     return [first + DAY * number for number in range(int((last - first) // DAY) + 1)] + [last]
 
 
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or (number := int(text)) == 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 up")
+    return number
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cycles", type=int, default=200)
-    parser.add_argument("--messages", type=int, default=20_000)
+    parser.add_argument("--cycles", type=_count, default=200)
+    parser.add_argument("--messages", type=_count, default=20_000)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6))
     parser.add_argument("--folder", type=Path, help="where to work; kept  [default: removed]")
     options = parser.parse_args()
