@@ -20,7 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any, Final
 
@@ -285,8 +285,9 @@ def check_shown(reader: Actor, expected: dict[str, list[str]]) -> None:
         repeated += len(shown) - len(once)
         assert len(set(once)) == len(once), f"{who} was shown twice to {reader.name}"
         if who != NOBODY:
-            texts = [text for _, text in once]
-            assert texts == expected.get(who), f"{who} to {reader.name}, as shown: {texts}"
+            both = zip_longest([text for _, text in once], expected.get(who, []))
+            wrong = [(text, due) for text, due in both if text != due]
+            assert not wrong, f"{reader.name} showed of {who}: {wrong[0][0]}, due {wrong[0][1]}"
     assert repeated < reader.starts, f"{repeated} were shown again to {reader.name}"
 
 
