@@ -29,7 +29,9 @@ from kurir_wire.ids import DAY, HOUR, MINUTE
 from kurir_wire.limits import CLOCK_SKEW
 
 LARGE_WAL: Final = 256 * 1_048_576
-"""Bytes: four times what may wait for the writer. It is cut each minute; something hinders that."""
+"""Bytes: four times what may wait for the writer, and four times the size at which a commit brings
+the log into the database. The relay cuts it in the first pause (LOG_IDLE_SECONDS), and every
+LOG_SECONDS if there is none; something hinders that."""
 BADGE_WARNING_DAYS: Final = 30
 """Time to ask a business for its papers again."""
 RESTORE: Final = "keep the file, and put a backup in its place with: kurir-relay restore"
