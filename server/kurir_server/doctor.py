@@ -232,14 +232,15 @@ def _database(
         f"{free // 1_048_576:,} MiB free",
         "make room: the relay refuses envelopes on a full disk" if free < MIN_FREE else "",
     )
-    wal = size_of(_beside(config.db, "-wal"))
-    if wal > LARGE_WAL:
-        yield Finding(
-            "disk",
-            State.WARNING,
-            f"the write-ahead log has {wal // 1_048_576:,} MiB",
-            "a backup or another command that takes long keeps it from being cut; end it",
-        )
+    for file in (config.db, blobs_file(config.db)):
+        log = _beside(file.resolve(), "-wal")
+        if size_of(log) > LARGE_WAL:
+            yield Finding(
+                "disk",
+                State.WARNING,
+                f"the write-ahead log {log.name} has {size_of(log) // 1_048_576:,} MiB",
+                "a backup or another command that takes long keeps it from being cut; end it",
+            )
     ahead = store.rows.minute() * MINUTE - now
     if ahead > CLOCK_SKEW:
         yield Finding(
