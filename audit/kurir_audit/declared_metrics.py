@@ -49,6 +49,14 @@ METRICS: Final = Group(
         _metric("kurir_commit_seconds", "Says how fast the disk is.", _TIMING),
         _metric("kurir_database_bytes", "Disks are bought in time.", "how much waits in all"),
         _metric("kurir_wal_bytes", "One that grows is not being cut.", _BUSY),
+        _metric(
+            "kurir_blobs_held_bytes",
+            "Attachments are refused when it has reached the quota.",
+            "how much room attachments take in all, in steps of 16 MiB; where few people use it, "
+            "when somebody made a large one",
+        ),
+        _metric("kurir_blobs_quota_bytes", "Says when there is little of it left."),
+        _metric("kurir_blobs_queue_chunks", "A slow disk shows here first.", _TIMING),
         _metric("kurir_disk_free_bytes", "A full disk stops the relay."),
         _metric("kurir_housekeeping_rounds", "What is to be deleted has to go."),
         _metric("kurir_housekeeping_age_seconds", "What is to be deleted has to go."),

@@ -30,7 +30,7 @@ from kurir_server.listener import Listener
 from kurir_server.log import Event, Log
 from kurir_server.mailboxes import Mailboxes
 from kurir_server.meter import Meter
-from kurir_server.metrics import Metrics, Sources, free_beside
+from kurir_server.metrics import BlobFigures, Metrics, Sources, free_beside
 from kurir_server.monitor import Monitor
 from kurir_server.notify import ALIVE, READY, STOPPING, is_watched, notify
 from kurir_server.peer import Peer
@@ -48,6 +48,7 @@ from kurir_server.tls import context_for
 from kurir_server.work import Failed
 from kurir_server.writer import Writer
 from kurir_wire.ids import DAY, HOUR, MINUTE
+from kurir_wire.limits import CHUNK_BYTES
 
 NONCE_BYTES: Final = 32
 TICK_SECONDS: Final = 1.0
@@ -98,6 +99,7 @@ class App:
         self.metrics = Metrics(self._sources())
         self.writer = Writer(store, clock, log, minute, self._flush, self.metrics.measured)
         self.blobs = BlobWriter(blobs, clock, log, self._flush) if blobs is not None else None
+        self._blob_quota = blobs.rules.quota if blobs is not None else 0
         self._watch()
 
     @property
@@ -186,7 +188,9 @@ class App:
         await self.writer.checkpoint()
 
     async def learn(self) -> None:
-        """What monitoring says about the database."""
+        """What monitoring says about the databases."""
+        if self.blobs is not None:
+            self.blobs.learn()
         facts = await self.writer.call(lambda rows, moment: _facts(rows, moment))
         if isinstance(facts, Facts):
             self.health.facts = facts
@@ -228,10 +232,17 @@ class App:
             events=lambda: dict(self._log.counts),
             connections=lambda: len(self.sessions),
             queue=lambda: self.writer.waiting,
+            blobs=self._blob_figures,
             tick=time.monotonic,
             now=lambda: self.clock.floor,
             tls_ends=lambda: self.tls_ends,
         )
+
+    def _blob_figures(self) -> BlobFigures | None:
+        if self.blobs is None:
+            return None
+        held = self.blobs.reserved * CHUNK_BYTES
+        return BlobFigures(held, self._blob_quota, self.blobs.waiting)
 
     def _tidy_step(self, step: Step) -> Callable[[Rows, Moment], Tidied]:
         read_now = self._hub.read_rows() if step.mailboxes is not None else []

@@ -108,6 +108,8 @@ class BlobWriter:
     """Runs jobs in the thread of blobs, in the order in which they came; between batches it keeps
     house when told to.
 
+    ``reserved``: chunks for which room was kept when :meth:`learn` last asked.
+
     :param after_batch: called when results were handed out
     """
 
@@ -118,6 +120,7 @@ class BlobWriter:
         self._clock = clock
         self._log = log
         self._after_batch = after_batch
+        self.reserved = 0
         self._queue: deque[BlobJob] = deque()
         self._weight = 0
         self._wake = asyncio.Event()
@@ -134,6 +137,20 @@ class BlobWriter:
         self._queue.append(job)
         self._weight += job.weight
         self._wake.set()
+
+    @property
+    def waiting(self) -> int:
+        """Chunks that wait to be written or read."""
+        return self._weight // CHUNK_BYTES
+
+    def learn(self) -> None:
+        """Ask how much is reserved. Waits for nobody: it is one job of our own a minute."""
+        self._queue.append(BlobJob(lambda rows, moment: rows.reserved(), self._learned))
+        self._wake.set()
+
+    def _learned(self, outcome: int | Failed) -> None:
+        if not isinstance(outcome, Failed):
+            self.reserved = outcome
 
     def tidy(self) -> None:
         """Begin a round of housekeeping, unless one goes on."""

@@ -90,6 +90,11 @@ class Blobs:
         self._space: Buckets[bytes] = Buckets(BLOB_SPACE_RATE, MAX_BUCKETS)
         """Used in the thread of blobs only, unlike the paces of connections."""
 
+    @property
+    def quota(self) -> int:
+        """Bytes that all may take together."""
+        return self._room.quota
+
     def work(self, request: BlobRequest, network: bytes) -> Work:
         """What to do for a request of a network."""
         return Work(

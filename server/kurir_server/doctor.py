@@ -29,7 +29,9 @@ from kurir_wire.ids import DAY, HOUR, MINUTE
 from kurir_wire.limits import CLOCK_SKEW
 
 LARGE_WAL: Final = 256 * 1_048_576
-"""Bytes: four times what may wait for the writer. It is cut each minute; something hinders that."""
+"""Bytes: four times what may wait for the writer, and four times the size at which a commit brings
+the log into the database. The relay cuts it in the first pause (LOG_IDLE_SECONDS), and every
+LOG_SECONDS if there is none; something hinders that."""
 BADGE_WARNING_DAYS: Final = 30
 """Time to ask a business for its papers again."""
 RESTORE: Final = "keep the file, and put a backup in its place with: kurir-relay restore"
@@ -230,14 +232,15 @@ def _database(
         f"{free // 1_048_576:,} MiB free",
         "make room: the relay refuses envelopes on a full disk" if free < MIN_FREE else "",
     )
-    wal = size_of(_beside(config.db, "-wal"))
-    if wal > LARGE_WAL:
-        yield Finding(
-            "disk",
-            State.WARNING,
-            f"the write-ahead log has {wal // 1_048_576:,} MiB",
-            "a backup or another command that takes long keeps it from being cut; end it",
-        )
+    for file in (config.db, blobs_file(config.db)):
+        log = _beside(file.resolve(), "-wal")
+        if size_of(log) > LARGE_WAL:
+            yield Finding(
+                "disk",
+                State.WARNING,
+                f"the write-ahead log {log.name} has {size_of(log) // 1_048_576:,} MiB",
+                "a backup or another command that takes long keeps it from being cut; end it",
+            )
     ahead = store.rows.minute() * MINUTE - now
     if ahead > CLOCK_SKEW:
         yield Finding(

@@ -235,7 +235,7 @@ LOG_IDLE_SECONDS: Final = 0.2
 and cutting it delays nobody then."""
 LOG_SECONDS: Final = 5
 """The longest that the log keeps the order of commits while requests come without a pause: what
-was acknowledged is then gone from all files. A reader beside the relay (a backup) may hold a cut
+was acknowledged is then gone from it. A reader beside the relay (a backup) may hold a cut
 up; the next try comes as late, since each may wait for it."""
 TIDY_ROWS: Final = 5_000
 """Rows that one step of housekeeping looks at, so that nobody waits long for it."""

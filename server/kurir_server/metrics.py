@@ -35,6 +35,9 @@ Labels = TypeVar("Labels", bound=tuple[str, ...])
 
 BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024)
 SECONDS_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+HELD_BYTES: Final = 16 * 1_048_576
+"""Steps in which it is shown what attachments take: whoever keeps that for years keeps no list of
+their sizes."""
 UNKNOWN: Final = "unknown"
 """The frame of what was no request."""
 
@@ -85,6 +88,17 @@ FAMILIES: Final = _families(
     Family("kurir_commit_seconds", Kind.HISTOGRAM, "Time to run and commit one batch."),
     Family("kurir_database_bytes", Kind.GAUGE, "Size of the database file."),
     Family("kurir_wal_bytes", Kind.GAUGE, "Size of its write-ahead log."),
+    Family(
+        "kurir_blobs_held_bytes",
+        Kind.GAUGE,
+        "Room that attachments take of their quota, in whole 16 MiB; each minute.",
+    ),
+    Family("kurir_blobs_quota_bytes", Kind.GAUGE, "Room that attachments may take in all."),
+    Family(
+        "kurir_blobs_queue_chunks",
+        Kind.GAUGE,
+        "Chunks of attachments that wait to be written or read.",
+    ),
     Family("kurir_disk_free_bytes", Kind.GAUGE, "Room left beside the database."),
     Family(
         "kurir_housekeeping_rounds",
@@ -115,8 +129,19 @@ FAMILIES: Final = _families(
 
 
 @dataclass(frozen=True, slots=True)
+class BlobFigures:
+    """Bytes for which room is kept, bytes that may be, chunks in the queue."""
+
+    held: int
+    quota: int
+    queue: int
+
+
+@dataclass(frozen=True, slots=True)
 class Sources:
-    """Where the figures come from. Functions are called from the thread that serves metrics."""
+    """Where the figures come from; ``blobs`` has none where the relay takes none.
+
+    Functions are called from the thread that serves metrics."""
 
     db: Path
     tally: Tally
@@ -124,6 +149,7 @@ class Sources:
     events: Callable[[], dict[Event, int]]
     connections: Callable[[], int]
     queue: Callable[[], tuple[int, int]]
+    blobs: Callable[[], BlobFigures | None]
     tick: Callable[[], float]
     now: Callable[[], int]
     tls_ends: Callable[[], int | None]
@@ -180,6 +206,7 @@ class _Counted(Collector):
         yield _gauge(
             "kurir_wal_bytes", size_of(self._from.db.with_name(f"{self._from.db.name}-wal"))
         )
+        yield from _blobs(self._from.blobs())
         yield _gauge("kurir_disk_free_bytes", free_beside(self._from.db))
         rounds = {("done",): tally.rounds, ("failed",): tally.rounds_failed}
         yield _counter("kurir_housekeeping_rounds", rounds)
@@ -204,6 +231,15 @@ class _Counted(Collector):
         today = self._from.now() // DAY
         overdue = 0 if facts.pending_day is None else max(0, today - facts.pending_day)
         yield _gauge("kurir_ledger_overdue_days", overdue)
+
+
+def _blobs(figures: BlobFigures | None) -> Iterator[Metric]:
+    if figures is None:
+        return
+    held = figures.held // HELD_BYTES * HELD_BYTES
+    yield _gauge("kurir_blobs_held_bytes", held)
+    yield _gauge("kurir_blobs_quota_bytes", figures.quota)
+    yield _gauge("kurir_blobs_queue_chunks", figures.queue)
 
 
 def size_of(path: Path) -> int:

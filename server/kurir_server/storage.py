@@ -73,8 +73,9 @@ class Store(Protocol):
         """
 
     def checkpoint(self) -> bool:
-        """What was deleted before is gone from wherever the store keeps data, logs of its own
-        included, and so is the order of transactions, unless one of another process holds it up.
+        """What was deleted before is overwritten wherever the store keeps data, and gone from logs
+        of its own, and so is the order of transactions, unless one of another process holds it up.
+        What a store may leave nonetheless is in docs/threat-model.md.
 
         :returns: whether it is; else try again
         :raises StorageError: not at present"""

@@ -24,6 +24,7 @@ from kurir_server.store.blobs import SqlBlobStore
 from kurir_server.work import BlobJob, Failed
 from kurir_wire.blobs import BlobId
 from kurir_wire.ids import Hash, RelayId
+from kurir_wire.limits import CHUNK_BYTES
 
 T = TypeVar("T")
 RELAY_ID = RelayId(bytes(32))
@@ -178,6 +179,23 @@ async def test_what_is_too_much_waits_outside(bench: Bench) -> None:
     assert bench.store.commits >= 1 + MAX_BLOB_QUEUE_BYTES // MAX_BLOB_BATCH_BYTES
 
 
+async def test_what_waits_and_what_is_reserved_are_known(bench: Bench) -> None:
+    await (await bench.do(add(1, chunks=7)))
+    assert bench.writer.reserved == 0
+    bench.store.gate.clear()
+    await bench.do(lambda rows: None)
+    await asyncio.sleep(0.05)
+    await bench.do(lambda rows: None, 3 * CHUNK_BYTES)
+    last = await bench.do(lambda rows: None, CHUNK_BYTES)
+    bench.writer.learn()
+    assert bench.writer.waiting == 4
+    bench.store.gate.set()
+    await last
+    while not bench.writer.reserved:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    assert (bench.writer.reserved, bench.writer.waiting) == (7, 0)
+
+
 async def test_housekeeping_lets_others_go_between_its_steps(bench: Bench) -> None:
     def fill(rows: BlobRows) -> None:
         rows.add_blob(ID, GATE, GATE, 3 * BLOB_TIDY_CHUNKS, 1, 5)
@@ -203,13 +221,15 @@ async def test_housekeeping_that_is_not_possible_now_is_tried_again(bench: Bench
     await (await bench.do(add(1, hour=5)))
     bench.store.is_full = True
     bench.writer.tidy()
-    while bench.store.cuts < 1:  # noqa: ASYNC110
+    while not bench.events():  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     assert bench.events() == ["blobs-failed"]
+    assert bench.store.cuts == 1
     bench.store.is_full = False
     bench.writer.tidy()
-    while bench.store.cuts < 2:  # noqa: ASYNC110
+    while len(bench.events()) < 2:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
+    assert bench.store.cuts == 2
     assert await (await bench.do(lambda rows: rows.reserved())) == 0
     assert bench.events() == ["blobs-failed", "blobs-recovered"]
 

@@ -18,6 +18,7 @@ from kurir_server.blob_rows import Blob, BlobRows
 from kurir_server.blob_writer import blobs_file, inspect_blobs
 from kurir_server.config import Config
 from kurir_server.doctor import Finding, State, examine
+from kurir_server.store.blobs import SqlBlobStore
 from kurir_wire.blobs import BlobId
 from kurir_wire.ids import HOUR, Hash
 from tests.server import blob_client
@@ -143,7 +144,9 @@ def test_one_who_reads_holds_nothing_up(rig: Rig) -> None:
     assert rig.run_blobs(lambda rows: rows.reserved()) == 15
 
 
-def test_a_link_to_a_disk_that_is_not_there(rig: Rig, tmp_path: Path) -> None:
+def test_a_link_to_a_disk_that_is_not_there(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert rig.blob_store is not None
     fill(rig)
     rig.blob_store.checkpoint()
@@ -153,6 +156,17 @@ def test_a_link_to_a_disk_that_is_not_there(rig: Rig, tmp_path: Path) -> None:
     file.rename(disk / "blobs")
     file.symlink_to(disk / "blobs")
     assert [f.state for f in looked(rig)] == [State.OK]
+    with closing(SqlBlobStore.open(file, rig.keys.relay_id)) as opened:
+        asked: list[Path] = []
+        ask = os.statvfs
+
+        def noted(path: Path) -> os.statvfs_result:
+            asked.append(path)
+            return ask(path)
+
+        monkeypatch.setattr(os, "statvfs", noted)
+        assert opened.free_bytes() > 0
+        assert asked == [disk.resolve()], "whose room it is that blobs take"
     disk.rename(tmp_path / "elsewhere")
     (found,) = looked(rig)
     assert found.state is State.PROBLEM

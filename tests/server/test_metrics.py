@@ -30,15 +30,19 @@ from kurir_server.monitor import Monitor
 from kurir_wire import codes
 from kurir_wire.entries import Ack
 from kurir_wire.frames import Request, Submit, encode
+from kurir_wire.limits import CHUNK_BYTES
+from tests.server import blob_client
+from tests.server.blob_client import Attachment
 from tests.server.certificates import tls_files
 from tests.server.helpers import Box, Shop, Signed, receipt_of, refusal_of, until
 from tests.server.process import RelayProcess, events, logged, running
 
 METRICS = ("--metrics", "0")
+MIB = 1_048_576
 
 
 def ask(relay: RelayProcess, path: str) -> tuple[int, str]:
-    (line,) = [line for line in logged(relay) if line["event"] == "metrics"]
+    line = [line for line in logged(relay) if line["event"] == "metrics"][-1]
     return fetch(line["listen"], path)
 
 
@@ -195,6 +199,44 @@ async def test_nobody_is_named(tmp_path: Path) -> None:
 def relay_id(relay: RelayProcess) -> bytes:
     (line,) = [line for line in logged(relay) if line["event"] == "started"]
     return bytes.fromhex(line["relay"])
+
+
+async def test_the_room_of_attachments(tmp_path: Path) -> None:
+    """Known from the start, followed each minute, and in steps that hide one attachment's size."""
+    clock = tmp_path / "clock"
+    clock.write_text("0")
+    options = (*METRICS, "--demo-clock", str(clock), "--blob-reserve", "0")
+    with running(tmp_path, *options, "--blob-quota", "100MiB") as relay:
+
+        def held() -> float:
+            return samples(ask(relay, "/metrics")[1])["kurir_blobs_held_bytes"]
+
+        assert held() == 0
+        found = samples(ask(relay, "/metrics")[1])
+        assert found["kurir_blobs_quota_bytes"] == 100 * MIB
+        assert found["kurir_blobs_queue_chunks"] == 0
+        async with relay.client() as client:
+            chunk = CHUNK_BYTES
+            for size in (47 * MIB + 15 * chunk, chunk):
+                await blob_client.create(client.ask, Attachment(client.relay_id, size // chunk))
+        clock.write_text("600")
+        await until(lambda: held() == 48 * MIB)
+        assert relay.stop() == 0
+        relay.start()
+        await until(lambda: held() == 48 * MIB)
+        async with relay.client() as client:
+            await blob_client.create(client.ask, Attachment(client.relay_id, 15 * MIB // chunk))
+        rounds = "kurir_housekeeping_rounds_total result=done"
+        clock.write_text("1200")
+        await until(lambda: samples(ask(relay, "/metrics")[1])[rounds] >= 1)
+        assert held() == 48 * MIB, "what is less than a step more does not show"
+        assert relay.stop() == 0
+        (tmp_path / "relay.blobs").unlink()
+        relay.options = (*METRICS, "--blob-quota", "0")
+        relay.start()
+        assert not any(
+            name.startswith("kurir_blobs") for name in samples(ask(relay, "/metrics")[1])
+        )
 
 
 async def test_the_end_of_the_tls_certificate(tmp_path: Path) -> None:

@@ -295,8 +295,10 @@ class Store:
             return
 
     def checkpoint(self) -> bool:
-        """Bring the write-ahead log into the database and cut it to nothing, so that what was
-        deleted is gone from it too. While another process reads (a backup), it is not cut.
+        """Bring the write-ahead log into the database, where what was deleted is overwritten, and
+        cut it to nothing. While another process reads (a backup), it is not cut. Where SQLite
+        rebuilt a page, a copy may stay in its gap until the page is full again: see
+        docs/threat-model.md.
 
         :returns: whether it was cut
         :raises StorageError: not at present"""

@@ -73,7 +73,8 @@ class SqlBlobStore:
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
-        self._path = path
+        # Where the file is, to which the path may be a link on another disk.
+        self._folder = path.resolve().parent
         self._rows = SqlBlobRows(connection)
 
     @classmethod
@@ -137,7 +138,7 @@ class SqlBlobStore:
 
     def free_bytes(self) -> int:
         """Room on the disk that is left to this process."""
-        found = os.statvfs(self._path)  # which may be a link to another disk
+        found = os.statvfs(self._folder)
         return found.f_bavail * found.f_frsize
 
     def close(self) -> None:
