@@ -309,7 +309,8 @@ def test_the_day_of_a_settlement_is_that_of_the_relays_clock(rig: Rig, both: Bot
         ani.received(signed)
         if number % 5 == 0:
             time.stray()
-        rig.now = time.clock.moment().now
+        moment = time.clock.moment()
+        rig.now, rig.doubt = moment.now, moment.doubt
         ani.settled(signed)
         settled[signed.hash] = when(time.latest).strftime("%Y-%m-%d")
     assert set(settled.values()) == {"2027-01-31", "2027-02-01"}
