@@ -240,6 +240,9 @@ def test_and_nothing_else(shop: Pair) -> None:
     assert "no adjustment of the operator's" in faults(shop, unsigned)
     with pytest.raises(InvoiceError, match="rate card is not here"):
         adjustments.verify(shop.bob, shop.relay.cert, {}, (good,))
+    later = replace(CARD, effective_from=(sent.leaf.settled_day + 1) * DAY)
+    with pytest.raises(InvoiceError, match="before the rate card that priced it"):
+        adjustments.verify(shop.bob, shop.relay.cert, dict.fromkeys(CARDS, later), (good,))
 
 
 def test_records_of_our_own_come_first(shop: Pair) -> None:
