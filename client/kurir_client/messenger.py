@@ -71,7 +71,10 @@ class Messenger:
         """
         found = self.profile.store.contact_named(name)
         if found is None:
-            raise UsageError(f"there is no contact {name!r}", "see who there is: kurir contacts")
+            raise UsageError(
+                f"there is no contact {name!r}",
+                "see who there is: kurir contacts; who accepted an invite comes with: kurir read",
+            )
         return found
 
     def queue_text(
