@@ -219,7 +219,7 @@ def charge_hash(
     line_hash: bytes, private_hash: bytes, lock: bytes, frank: bytes, lane_pk: bytes
 ) -> Hash:
     """The name of a charge."""
-    return digest("charge", line_hash, private_hash, lock, frank, lane_pk)
+    return charge_name(charge_message(line_hash, private_hash, lock, frank, lane_pk))
 
 
 def open_charge(data: bytes) -> Charge:
