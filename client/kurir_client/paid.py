@@ -4,7 +4,6 @@ them, one by one or many under one signature. Sans-I/O.
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ from kurir_wire.beacons import Beacon
 from kurir_wire.entries import Label, Submission
 from kurir_wire.ids import EnvelopeId, Hash, MailboxId, RelayId
 from kurir_wire.limits import DEFAULT_LIFE_HOURS
-from kurir_wire.merkle import Growing, inclusion_proof, leaf_hash
+from kurir_wire.merkle import Growing, inclusion_proofs, leaf_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +132,15 @@ def sign(lane_key: SigningKeyPair, unsigned: Sequence[Unsigned]) -> list[Sealed]
     leaves = [leaf_hash(item.charge_hash) for item in ordered]
     size = len(leaves)
 
-    @functools.cache  # the proofs of a list share most of their hashes
     def node(level: int, index: int) -> Hash:
         return Growing(leaves[index << level : (index + 1) << level]).root()
 
     signature = lane_key.sign(list_message(Growing(leaves).root(), size, lane_key.public))
     listed = {
-        item.charge_hash: Listed(index, size, list(inclusion_proof(index, size, node)))
-        for index, item in enumerate(ordered)
+        item.charge_hash: Listed(index, size, [*proof])
+        for index, (item, proof) in enumerate(
+            zip(ordered, inclusion_proofs(range(size), size, node), strict=True)
+        )
     }
     return [_signed(item, listed[item.charge_hash], signature) for item in unsigned]
 

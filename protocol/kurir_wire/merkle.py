@@ -7,6 +7,7 @@ all there have a hash that never changes; whoever makes proofs keeps those, and 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
@@ -73,19 +74,31 @@ def inclusion_proof(index: int, size: int, node: Node) -> list[Hash]:
 
     :raises ValueError: there is no such leaf
     """
-    if not 0 <= index < size:
-        raise ValueError("no such leaf in this tree")
-    begin, end = 0, size
-    path: list[Hash] = []
-    while end - begin > 1:
-        middle = begin + _left_size(end - begin)
-        if index < middle:
-            path.append(_root_of(middle, end, node))
-            end = middle
-        else:
-            path.append(_root_of(begin, middle, node))
-            begin = middle
-    return path[::-1]
+    return inclusion_proofs([index], size, node)[0]
+
+
+def inclusion_proofs(indexes: Iterable[int], size: int, node: Node) -> list[list[Hash]]:
+    """The same for several leaves. What their proofs share is asked for once.
+
+    :raises ValueError: there is no such leaf
+    """
+    root_of = functools.cache(functools.partial(_root_of, node=node))
+    proofs: list[list[Hash]] = []
+    for index in indexes:
+        if not 0 <= index < size:
+            raise ValueError("no such leaf in this tree")
+        begin, end = 0, size
+        path: list[Hash] = []
+        while end - begin > 1:
+            middle = begin + _left_size(end - begin)
+            if index < middle:
+                path.append(root_of(middle, end))
+                end = middle
+            else:
+                path.append(root_of(begin, middle))
+                begin = middle
+        proofs.append(path[::-1])
+    return proofs
 
 
 def consistency_proof(old: int, new: int, node: Node) -> list[Hash]:

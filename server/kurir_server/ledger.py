@@ -23,7 +23,7 @@ from kurir_wire import codes
 from kurir_wire.entries import Place, Result
 from kurir_wire.frames import CheckpointIs, ConsistencyIs, GetConsistency, GetInclusion, InclusionIs
 from kurir_wire.ids import DAY, BusinessId, Hash
-from kurir_wire.merkle import consistency_proof, inclusion_proof, leaf_hash, root
+from kurir_wire.merkle import consistency_proof, inclusion_proofs, leaf_hash, root
 
 
 class Ledger:
@@ -68,7 +68,7 @@ class Ledger:
             return Result(codes.NOT_FOUND, "the ledger has not come to this size")
         spans = [span for span in rows.spans(request.day) if span[0] < request.size]
         tiles = Tiles(rows, self._full)
-        places: list[Place] = []
+        indexes: list[int] = []
         for charge in request.charges:
             entry = self._entry(rows, business_id, request.day, Hash(charge))
             if entry is None:
@@ -76,9 +76,12 @@ class Ledger:
             index = _find(tiles, spans, entry)
             if index is None or index >= request.size:
                 return Result(codes.NOT_FOUND, "the ledger of this size does not hold this day")
-            proof = inclusion_proof(index, request.size, tiles.node)
-            places.append(Place(index, list(proof)))
-        return InclusionIs(request.n, places)
+            indexes.append(index)
+        proofs = inclusion_proofs(indexes, request.size, tiles.node)
+        return InclusionIs(
+            request.n,
+            [Place(index, [*proof]) for index, proof in zip(indexes, proofs, strict=True)],
+        )
 
     def _entry(self, rows: Rows, business_id: BusinessId, day: int, name: Hash) -> Hash | None:
         """The hash in the tree of a charge or an adjustment."""
@@ -110,7 +113,7 @@ def _size(rows: Rows) -> int:
 def _find(tiles: Tiles, spans: list[tuple[int, int]], entry: Hash) -> int | None:
     """A leaf of a day, whose leaves stand in ascending order."""
     for first, end in spans:
-        index = bisect_left(range(end), entry, first, end, key=lambda i: tiles.node(0, i))
-        if index < end and tiles.node(0, index) == entry:
+        index = bisect_left(range(end), entry, first, end, key=tiles.leaf)
+        if index < end and tiles.leaf(index) == entry:
             return index
     return None

@@ -76,6 +76,18 @@ class Tiles:
             raise IndexError("the tree has no such node")
         return Hash(found)
 
+    def leaf(self, index: int) -> Hash:
+        """The hash of a leaf: as ``node(0, index)``, for who looks at many.
+
+        :raises IndexError: it is not there
+        """
+        n, place = divmod(index, WIDTH)
+        layers = self._read.get((0, n)) or self._tile(0, n)
+        found = layers[0][place * HASH_BYTES : (place + 1) * HASH_BYTES]
+        if len(found) != HASH_BYTES:
+            raise IndexError("the tree has no such leaf")
+        return Hash(found)
+
     def _tile(self, row: int, n: int) -> list[bytes]:
         layers = self._full.get((row, n))
         if layers is None:

@@ -15,6 +15,7 @@ from kurir_wire.merkle import (
     Growing,
     consistency_proof,
     inclusion_proof,
+    inclusion_proofs,
     is_consistent,
     is_included,
     leaf_hash,
@@ -102,6 +103,23 @@ def test_inclusion_in_all_sizes() -> None:
             assert is_included(leaf, index, size, proof, expected_root)
             other = (index + 1) % size
             assert not is_included(leaf, other, size, proof, expected_root) or size == 1
+
+
+def test_several_proofs_share_what_they_ask_for() -> None:
+    asked: list[tuple[int, int]] = []
+
+    def node(level: int, index: int) -> Hash:
+        asked.append((level, index))
+        return kept(level, index)
+
+    for size in range(1, 131):
+        asked.clear()
+        indexes = [*range(size), 0, size - 1]
+        proofs = inclusion_proofs(indexes, size, node)
+        assert proofs == [inclusion_proof(index, size, kept) for index in indexes]
+        assert len(asked) <= 2 * size + size.bit_length() ** 2
+    with pytest.raises(ValueError, match="no such leaf"):
+        inclusion_proofs([0, 3], 3, kept)
 
 
 def test_consistency_of_all_sizes() -> None:

@@ -32,6 +32,11 @@ def pad_of(*counters: int) -> bytes:
     return bytes(max(0, _MOST - sum(_WIDTHS[counter.bit_length()] for counter in counters)))
 
 
+def _marks(count: int) -> str:
+    """Places for so many values in a statement."""
+    return ", ".join("?" * count)
+
+
 class MailboxRows:
     """The part of :class:`~kurir_server.rows.Rows` about mailboxes."""
 
@@ -64,17 +69,24 @@ class MailboxRows:
     def _mix(self, new: tuple[Any, ...]) -> None:
         """A new mailbox changes places with some around it, in its leaf and in that of its id."""
         row, mailbox_id, *_ = new
-        around = some_around(self._db, "mailboxes", "row", row, _ROWS_NEAR)
-        around |= some_around(self._db, "mailboxes", "id", mailbox_id, _IDS_NEAR)
-        found = [
-            self._db.execute("SELECT * FROM mailboxes WHERE row = ?", (other,)).fetchone()
-            for other in around
-        ]
-        whole = [other for other in found if other and are_alike(other, new)]
-        for other in (new, *whole):
-            self._db.execute(_DELETE, other[:1])
-        for other in shuffled([new, *whole]):
-            self._db.execute(_INSERT, other)
+        around = list(
+            some_around(self._db, "mailboxes", "row", row, _ROWS_NEAR)
+            | some_around(self._db, "mailboxes", "id", mailbox_id, _IDS_NEAR)
+        )
+        found = self._db.execute(
+            f"SELECT * FROM mailboxes WHERE row IN ({_marks(len(around))})",  # noqa: S608
+            around,
+        ).fetchall()
+        taken = [new, *(other for other in found if are_alike(other, new))]
+        self._db.execute(
+            f"DELETE FROM mailboxes WHERE row IN ({_marks(len(taken))})",  # noqa: S608
+            [other[0] for other in taken],
+        )
+        values = ", ".join([f"({_marks(len(new))})"] * len(taken))
+        self._db.execute(
+            f"INSERT INTO mailboxes VALUES {values}",  # noqa: S608
+            [value for other in shuffled(taken) for value in other],
+        )
 
     def put_counters(self, mailbox: Mailbox) -> None:
         if not self._known.count(mailbox):
