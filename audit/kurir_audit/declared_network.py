@@ -169,6 +169,15 @@ NETWORK: Final = (
                 "which charges came as one list",
             ),
             Field(
+                "second of acceptance of a charge",
+                B,
+                "A retry soon after gets the same receipt.",
+                "1 to 2 hours (until the end of the hour after that of acceptance), until 65,536 "
+                "newer ones came or the relay stops, in memory",
+                "the second in which a business wrote; their order is one of its answers, and "
+                "mostly that of its customers' messages",
+            ),
+            Field(
                 "starts left of a business",
                 A,
                 "Its limit is looked up without counting each time.",

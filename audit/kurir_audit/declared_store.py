@@ -31,10 +31,6 @@ _BUSINESS: Final = (
 _PREKEY: Final = "until handed out once, or the business replaces it"
 _CHARGE: Final = "32 days at most after acceptance"
 _OPEN_CHARGE: Final = "until settled, or its envelope is gone; 32 days at most"
-_SECOND: Final = (
-    "1 to 2 hours (until the end of the hour after that of acceptance), and at most a round of "
-    "housekeeping"
-)
 _PUBLIC: Final = "nothing: it is public"
 _TERMS: Final = "nothing: the operator decided it"
 _NONE: Final = "nothing by itself"
@@ -348,36 +344,6 @@ CHARGES: Final = Group(
     ),
 )
 
-ACCEPTED_SECONDS: Final = Group(
-    "accepted_seconds",
-    "the second of acceptance, sealed, for receipts repeated soon after",
-    (
-        Field(
-            "charge",
-            B,
-            "Says of which charge.",
-            _SECOND,
-            "which charge and which leaf the second is of" + _SEE,
-        ),
-        Field(
-            "until_hour",
-            O,
-            "Says when the row goes.",
-            _SECOND,
-            "the hour of acceptance, as `charges.accepted_hour`",
-            unit=HOUR,
-        ),
-        Field(
-            "sealed",
-            B,
-            "A window ends to the second, and a retry must get the same receipt.",
-            _SECOND,
-            "nothing without the relay's PRF key; with it the second in which a business wrote"
-            + _SEE,
-        ),
-    ),
-)
-
 USED_ENVELOPES: Final = Group(
     "used_envelopes",
     "envelope ids that metered envelopes have used",
@@ -421,7 +387,6 @@ STORE: Final = (
     BUSINESSES,
     PREKEYS,
     CHARGES,
-    ACCEPTED_SECONDS,
     USED_ENVELOPES,
     LANES,
     MARKS,

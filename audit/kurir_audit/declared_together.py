@@ -26,14 +26,6 @@ TOGETHER: Final = (
         "the copy",
     ),
     Together(
-        ("envelopes.place", "envelopes.charge", "accepted_seconds.sealed"),
-        "Whoever also has the relay's PRF key opens the second of each answer. `place` orders what "
-        "waits in a business's address, the seconds its answers. Where it answers in the order of "
-        "the messages, as a bot does, equal places tie a message to the mailbox of its answer, "
-        "while both wait.",
-        "1 to 2 hours after the answer",
-    ),
-    Together(
         ("envelopes.body", "envelopes.charge", "mailboxes.id"),
         "Where their rows lie in the file follows in part the order in which they came: overflow "
         "pages of bodies, and, faintly, the places of envelopes and charges within one page. "
@@ -75,15 +67,12 @@ TOGETHER: Final = (
         (
             "charges.hash",
             "charges.accepted_hour",
-            "accepted_seconds.charge",
-            "accepted_seconds.sealed",
             "leaves.charge",
             "leaves.leaf",
         ),
-        "`charges.hash` is the same value as `leaves.charge`, and as `accepted_seconds.charge`. So "
-        "each line of an invoice has its hour of acceptance, next to its market, category, class "
-        "and price. Whoever also has the relay's PRF key has for the first hours its second.",
-        "32 days at most after acceptance; the second 1 to 2 hours",
+        "`charges.hash` is the same value as `leaves.charge`. So each line of an invoice has its "
+        "hour of acceptance, next to its market, category, class and price.",
+        "32 days at most after acceptance",
     ),
     Together(
         (

@@ -249,7 +249,7 @@ class App:
 
         def run(rows: Rows, moment: Moment) -> Tidied:
             if step.is_first:
-                self._meter.prune(moment.tick)
+                self._meter.prune(moment)
                 self._services.submitting.prune(moment.tick)
             return tidy(rows, moment, self._meter, self._ledger, step, read_now)
 

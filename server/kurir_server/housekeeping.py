@@ -152,9 +152,6 @@ def _end(table: Swept, moment: Moment) -> int:
         case Swept.TICKETS:
             # Who came at the last moment can be answered under it for another day.
             return now - WINDOW
-        case Swept.SECONDS:
-            # By relay time: a second that stays tells more than one that goes takes away.
-            return moment.now // HOUR
         case Swept.REPORTS:
             return now // DAY - WAIT_DAYS
         case Swept.CHARGES | Swept.USED | Swept.LANES:

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from itertools import groupby, islice
 from typing import Protocol
 
-from nacl.exceptions import CryptoError
-
 from kurir_billing.adjust import open_adjust
 from kurir_billing.charge import charge_hash, open_charge
 from kurir_billing.errors import EvidenceError, LedgerError, RateCardError
@@ -53,8 +51,6 @@ class Whole(Protocol):
 
     def pending_days(self) -> list[int]: ...
 
-    def sealed_seconds(self) -> Iterator[tuple[Hash, bytes]]: ...
-
     def open_charges(self) -> Iterator[tuple[Hash, Hash, bytes]]: ...
 
     def metered(self) -> Iterator[tuple[Hash, int, bytes]]: ...
@@ -73,7 +69,7 @@ def counts(checks: Whole) -> list[str]:
 
 
 def charges(checks: Whole, keys: RelayKeys) -> list[str]:
-    """Charges that may still settle are those that were accepted, and kept seconds open."""
+    """Charges that may still settle are those that were accepted."""
     wrong = 0
     for name, private_hash, body in checks.open_charges():
         try:
@@ -82,18 +78,7 @@ def charges(checks: Whole, keys: RelayKeys) -> list[str]:
             wrong += 1
             continue
         wrong += charge_hash(*charge.signed_fields(keys.relay_id, private_hash)) != name
-    found = [f"{wrong} charges that are not what was accepted"] if wrong else []
-    return found + _seconds(checks, keys)
-
-
-def _seconds(checks: Whole, keys: RelayKeys) -> list[str]:
-    wrong = 0
-    for charge, sealed in checks.sealed_seconds():
-        try:
-            keys.open_second(charge, sealed)
-        except CryptoError:
-            wrong += 1
-    return [f"{wrong} seconds of acceptance that do not open"] if wrong else []
+    return [f"{wrong} charges that are not what was accepted"] if wrong else []
 
 
 def tree(rows: Rows, checks: Whole, keys: RelayKeys) -> list[str]:

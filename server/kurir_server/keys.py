@@ -84,7 +84,7 @@ def certify(
 class RelayKeys:
     """The working keys of a relay and the certificate that vouches for them.
 
-    ``prf`` makes beacon nonces, tags, and the keys that seal marks and seconds.
+    ``prf`` makes beacon nonces, tags, and the keys that seal marks.
     """
 
     cert: RelayCert
@@ -143,18 +143,6 @@ class RelayKeys:
 
     def _mark_box(self, kind: PassKind, mailbox_id: MailboxId) -> SecretBox:
         return SecretBox(self._prf(b"kurir/mark-key", u8(kind) + mailbox_id, SecretBox.KEY_SIZE))
-
-    def seal_second(self, charge: Hash, second: int) -> bytes:
-        """The second of a charge's acceptance as it is stored: an order of seconds would be one of
-        answers across mailboxes."""
-        return bytes(self._second_box(charge).encrypt(u64(second)))
-
-    def open_second(self, charge: Hash, sealed: bytes) -> int:
-        """:raises nacl.exceptions.CryptoError: not what :meth:`seal_second` made for this charge"""
-        return int.from_bytes(self._second_box(charge).decrypt(sealed), "big")
-
-    def _second_box(self, charge: Hash) -> SecretBox:
-        return SecretBox(self._prf(b"kurir/second-key", charge, SecretBox.KEY_SIZE))
 
     def _prf(self, purpose: bytes, data: bytes, size: int = TAG_BYTES) -> bytes:
         """:param purpose: at most 16 bytes; the data of one purpose have one length"""

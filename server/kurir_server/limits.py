@@ -169,8 +169,10 @@ SETTLE_DAYS: Final = 30
 BEACON_AGE: Final = 86_400
 """Seconds: the oldest beacon that makes a charge fresh. A retry is recognised before this check."""
 ACCEPTED_SECOND_HOURS: Final = 2
-"""From the start of the hour of acceptance on, the sealed second is kept for so many, to repeat a
+"""From the start of the hour of acceptance on, the second is remembered for so many, to repeat a
 receipt exactly: at least one, at most two."""
+MAX_SECONDS: Final = 65_536
+"""Of so many charges, some 12 MiB."""
 GRANT_CACHE: Final = 10_000
 """Checked grants remembered, so that each signature is verified once (84 µs); as many entries."""
 LANE_CACHE: Final = 1_000

@@ -11,8 +11,6 @@ import hmac
 from dataclasses import dataclass
 from typing import Final
 
-from nacl.exceptions import CryptoError
-
 from kurir_billing.charge import (
     Charge,
     Line,
@@ -29,7 +27,6 @@ from kurir_billing.ledger import entry_hash
 from kurir_server.evidence import Evidence
 from kurir_server.keys import RelayKeys
 from kurir_server.limits import (
-    ACCEPTED_SECOND_HOURS,
     BUSINESS_RATE,
     MAX_BUCKETS,
     PAIR_RATE,
@@ -41,6 +38,7 @@ from kurir_server.pricing import Due, Pricing
 from kurir_server.rates import Buckets
 from kurir_server.refusals import RefusedError, answer
 from kurir_server.rows import Business, Mailbox, Moment, Rows
+from kurir_server.seconds import Seconds
 from kurir_server.starts import Starts
 from kurir_wire import codes
 from kurir_wire.cards import TIER_NONE, TIER_SMALL
@@ -77,6 +75,7 @@ class Meter:
         self._marks = Marks(keys)
         self._pricing = Pricing(self._marks)
         self._starts = Starts(keys)
+        self._seconds = Seconds()
         self._pair: Buckets[int] = Buckets(PAIR_RATE, MAX_BUCKETS)
         self._platform: Buckets[BusinessId] = Buckets(BUSINESS_RATE, MAX_BUCKETS)
         self._small: Buckets[BusinessId] = Buckets(SMALL_BUSINESS_RATE, MAX_BUCKETS)
@@ -135,11 +134,8 @@ class Meter:
         charge, business = judged.charge, judged.business
         data = packed(charge.without_evidence())
         until = moment.now // DAY + SETTLE_DAYS + 2
-        hour = moment.now // HOUR
-        rows.add_charge(judged.hash, hour, judged.private_hash, data, until)
-        # From the hour alone, so that the end tells no finer time.
-        sealed = self._keys.seal_second(judged.hash, moment.now)
-        rows.add_accepted_second(judged.hash, hour + ACCEPTED_SECOND_HOURS, sealed)
+        rows.add_charge(judged.hash, moment.now // HOUR, judged.private_hash, data, until)
+        self._seconds.note(judged.hash, moment.now)
         rows.use(judged.tag, until)
         lane_day = min(charge.lane.not_after // DAY + 1, MAX_LANE_DAY)
         rows.set_lane_seq(charge.lane.lane_pk, charge.lane_seq, lane_day)
@@ -184,35 +180,26 @@ class Meter:
         rows.close_charge(charge)
         return settled
 
-    def prune(self, tick: float) -> None:
-        """Forget counters that have run full again."""
+    def prune(self, moment: Moment) -> None:
+        """Forget counters that have run full again, and seconds that are too old."""
         for buckets in (self._pair, self._platform, self._small):
-            buckets.prune(tick)
+            buckets.prune(moment.tick)
+        self._seconds.prune(moment.now)
 
     def _repeated(
         self, rows: Rows, moment: Moment, charge: Hash, line: Line, mailbox_id: MailboxId
     ) -> Result | None:
         """The receipt of a charge that was accepted before, with its pass while that holds.
-        Otherwise, once the second is erased, it names the start of the hour."""
+        Otherwise, once the second is forgotten, it names the start of the hour."""
         stored = rows.charge(charge)
         if stored is None:
             return None
         earned = self._marks.find(rows, line.tariff, mailbox_id)
         if earned is None or earned.opener != charge or moment.now >= earned.until:
             earned = None
-        second = earned.opened_at if earned else self._accepted_second(rows, charge)
+        second = earned.opened_at if earned else self._seconds.find(charge, moment.now)
         at = second if second is not None else stored.accepted_hour * HOUR
         return Result(codes.OK, data=self._keys.receipt(charge, at, earned))
-
-    def _accepted_second(self, rows: Rows, charge: Hash) -> int | None:
-        """``None`` once it is erased, or where the disk has changed it (the doctor tells of it)."""
-        sealed = rows.accepted_second(charge)
-        if sealed is None:
-            return None
-        try:
-            return self._keys.open_second(charge, sealed)
-        except CryptoError:
-            return None
 
     def _due(
         self, rows: Rows, now: int, mailbox: Mailbox, business: Business, charge: Charge

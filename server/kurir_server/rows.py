@@ -165,8 +165,6 @@ class Swept(Enum):
     """Key: tag. End: the day given to ``use``."""
     LANES = "lanes"
     """Key: lane key. End: the day given last to ``set_lane_seq``."""
-    SECONDS = "seconds"
-    """Key: hash of the charge. End: the second itself."""
     MARKS = "marks"
     """Key: tag. End: the hour given last to ``put_mark``."""
     STARTS = "starts"
@@ -331,11 +329,6 @@ class Rows(LedgerRows, Protocol):
     def close_charge(self, charge: Hash) -> None:
         """It settled or never will: erase ``private_hash`` and ``body``, and keep what a repeated
         receipt needs."""
-
-    def accepted_second(self, charge: Hash) -> bytes | None:
-        """The sealed second of acceptance."""
-
-    def add_accepted_second(self, charge: Hash, until_hour: int, sealed: bytes) -> None: ...
 
     def is_used(self, tag: bytes) -> bool: ...
 

@@ -17,12 +17,11 @@ from typing import Any
 
 import pytest
 
-from kurir_server.keys import RelayKeys
-from kurir_wire.ids import Hash
+from kurir_server.store.sums import sum_of
 from tests.audit.joins import Pair, Tie, shared, ties
 from tests.audit.pages import spots
 from tests.audit.traffic import pairs_of
-from tests.server.rig import START, rig_in
+from tests.server.rig import rig_in
 
 SEEDS = range(5)
 MARKS = ("used_envelopes", "starts", "starts_by_business", "pending", "marks", "leaves")
@@ -61,7 +60,7 @@ def test_nothing_ties_a_message_to_its_answer_but_what_the_threat_model_names(
 ) -> None:
     assert len(pairs) > 100 * len(SEEDS)
     tables = {name.partition(".")[0] for pair in pairs for name in pair.answer}
-    assert tables > {"mailboxes", "envelopes", "charges", "accepted_seconds", "marks", "starts"}
+    assert tables > {"mailboxes", "envelopes", "charges", "marks", "starts"}
     assert tables > {"used_envelopes", "leaves", "pending", "sqlite_autoindex_mailboxes_1"}
     assert shared(pairs) == []
     assert [tie for tie in ties(pairs) if not is_named(tie)] == []
@@ -85,24 +84,36 @@ def test_whole_hours_do_tell_hours(pairs: list[Pair]) -> None:
     assert "charges.accepted_hour" in found(by_business)
 
 
-def in_clear(keys: RelayKeys, charge: Hash, second: int) -> bytes:
-    return random.randbytes(8) + (second - START).to_bytes(8, "big") + random.randbytes(8)
+class Numbered:
+    """Sums of charges that number them in the order of acceptance."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[object, int] = {}
+
+    def sum_of(self, *values: object) -> bytes:
+        total = sum_of(*values)
+        if not isinstance(values[0], bytes):
+            return total
+        number = self._numbers.setdefault(values[0], len(self._numbers))
+        return total[:4] + (number << 4).to_bytes(3, "big") + total[7:]
 
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """What is found where mailboxes are counted, seconds stand in clear, and a business signs its
+    """What is found where mailboxes are counted, charges too, and a business signs its
     lists in the order of the messages."""
     numbers = count(1)
     with pytest.MonkeyPatch.context() as patch:
         rising = SimpleNamespace(randbits=lambda _: next(numbers))
         patch.setattr("kurir_server.store.mailboxes.secrets", rising)
-        patch.setattr(RelayKeys, "seal_second", in_clear)
+        numbered = Numbered()
+        for module in ("billing", "envelopes"):
+            patch.setattr(f"kurir_server.store.{module}.sum_of", numbered.sum_of)
         return found(lived(tmp_path_factory.mktemp("planted"), range(4), in_order=True))
 
 
 @pytest.mark.parametrize(
-    "column", ["mailboxes.row", "mailboxes page", "accepted_seconds.sealed byte 14", "listed.index"]
+    "column", ["mailboxes.row", "mailboxes page", "charges.sum byte 5", "listed.index"]
 )
 def test_a_planted_order_is_found(planted: set[str], column: str) -> None:
     assert column in planted

@@ -33,7 +33,6 @@ COARSE: Final = (
     "envelopes.expires_hour",
     "charges.accepted_hour",
     "charges.until_day",
-    "accepted_seconds.until_hour",
     "used_envelopes.until_day",
     "marks.until_hour",
     "starts.until_hour",
@@ -220,7 +219,6 @@ class Look:
             ("mailboxes", "id", who.box.id),
             ("envelopes", "id", envelope_id),
             ("charges", "hash", charge),
-            ("accepted_seconds", "charge", charge),
             ("used_envelopes", "tag", keys.envelope_tag(who.box.id, envelope_id)),  # type: ignore[arg-type]
             ("marks", "tag", keys.mark_tag(PassKind.CONVERSATION, who.box.id)),
             ("starts", "tag", keys.start_tag(who.shop.id, who.box.id)),

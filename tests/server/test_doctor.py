@@ -100,7 +100,6 @@ def test_a_relay_that_has_lived_is_sound(rig: Rig) -> None:
         ("INSERT INTO prekeys VALUES (X'00', 0, 1, X'00')", "1 prekeys of no business"),
         ("UPDATE charges SET private_hash = zeroblob(32) WHERE body IS NOT NULL", "1 charges that"),
         ("UPDATE charges SET body = X'00' WHERE body IS NOT NULL", "1 charges that"),
-        ("UPDATE accepted_seconds SET sealed = zeroblob(48)", "seconds of acceptance that do not"),
         ("UPDATE tiles SET hashes = zeroblob(length(hashes))", "not the one that was signed"),
         (
             "UPDATE tiles SET hashes = CAST(hashes || zeroblob(32) AS BLOB)",

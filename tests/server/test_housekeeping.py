@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from nacl.exceptions import CryptoError
 
-from kurir_server import admin, housekeeping
+from kurir_server import admin, housekeeping, seconds
 from kurir_server.errors import ConfigError
 from kurir_server.housekeeping import Step, tidy
 from kurir_server.limits import ACCEPTED_SECOND_HOURS, MAX_UNSETTLED, SETTLE_DAYS
@@ -31,50 +30,42 @@ def accept(rig: Rig) -> tuple[Shop, Box, Signed]:
 
 
 @pytest.mark.parametrize("into", [0, 17, HOUR - 1])
-def test_the_second_of_acceptance_is_erased_after_one_to_two_hours(rig: Rig, into: int) -> None:
+def test_the_second_of_acceptance_is_told_for_one_to_two_hours(rig: Rig, into: int) -> None:
     rig.now = START + into
     _, _, signed = accept(rig)
     rig.now = START + ACCEPTED_SECOND_HOURS * HOUR - 1
     rig.tidy()
-    assert rig.count("accepted_seconds") == 1
+    assert receipt_of(rig.submit(signed.submission)[0]).accepted_at == START + into
+    rig.now += 1  # housekeeping has not come yet
+    assert receipt_of(rig.submit(signed.submission)[0]).accepted_at == START // HOUR * HOUR
+    rig.now -= 1
     assert receipt_of(rig.submit(signed.submission)[0]).accepted_at == START + into
     rig.now += 1
-    rig.tidy()
-    assert rig.count("accepted_seconds") == 0
+    rig.meter.prune(rig.moment)
+    rig.now -= 1
     assert receipt_of(rig.submit(signed.submission)[0]).accepted_at == START // HOUR * HOUR
     assert rig.count("charges") == 1
 
 
-def test_a_kept_second_says_nothing_finer_than_the_hour(rig: Rig) -> None:
-    charges = []
-    for into in (0, 17, 17, HOUR - 1):
-        rig.now = START + into
-        charges.append((accept(rig)[2].hash, rig.now))
-    stored = {
-        charge: (until_hour, sealed)
-        for charge, until_hour, sealed in rig.store.connection.execute(
-            "SELECT charge, until_hour, sealed FROM accepted_seconds"
-        )
-    }
-    assert {end for end, _ in stored.values()} == {START // HOUR + ACCEPTED_SECOND_HOURS}
-    assert len({len(sealed) for _, sealed in stored.values()}) == 1
-    for charge, second in charges:
-        _, sealed = stored[charge]
-        assert second.to_bytes(8, "big")[-4:] not in sealed
-        assert sealed != rig.keys.seal_second(charge, second), "no two alike"
-        assert rig.keys.open_second(charge, sealed) == second
-    # Under another charge it does not open, so that seconds cannot be exchanged.
-    (one, _), (other, _) = charges[1:3]
-    with pytest.raises(CryptoError):
-        rig.keys.open_second(one, stored[other][1])
-
-
-def test_a_second_that_the_disk_has_changed_counts_as_erased(rig: Rig) -> None:
+def test_no_second_of_acceptance_comes_to_the_disk(rig: Rig) -> None:
+    shop = rig.shop()
+    box, opening = rig.customer(shop)
     rig.now = START + 17
-    _, _, signed = accept(rig)
-    for sealed in (bytes(48), b""):
-        rig.store.connection.execute("UPDATE accepted_seconds SET sealed = ?", (sealed,))
-        assert receipt_of(rig.submit(signed.submission)[0]).accepted_at == START
+    signed = rig.charge(shop, box, opening, shop.line(is_open=False))
+    assert receipt_of(rig.submit(signed.submission)[0]).accepted_at == START + 17
+    for said in (str(START + 17), (START + 17).to_bytes(4, "big").hex()):
+        assert not [line for line in rig.dump() if said in line.lower()]
+
+
+def test_of_many_charges_the_seconds_of_the_latest_are_told(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seconds, "MAX_SECONDS", 2)
+    rig.now = START + 17
+    first, second, third = (accept(rig)[2].submission for _ in range(3))
+    assert receipt_of(rig.submit(first)[0]).accepted_at == START
+    assert receipt_of(rig.submit(second)[0]).accepted_at == START + 17
+    assert receipt_of(rig.submit(third)[0]).accepted_at == START + 17
 
 
 def test_charges_and_marks_stay_for_as_long_as_they_can_settle(rig: Rig) -> None:
@@ -149,12 +140,11 @@ def test_small_steps_do_all_of_it(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> 
         box = rig.personal()
         assert rig.submit(box.write(), box.write()) == [None, None]
         accept(rig)
-    for table in ("envelopes", "mailboxes", "charges", "used_envelopes", "accepted_seconds"):
+    for table in ("envelopes", "mailboxes", "charges", "used_envelopes"):
         assert rig.count(table) >= 7
     rig.now += 24 * HOUR
     rig.tidy()
     assert rig.count("envelopes") == 0
-    assert rig.count("accepted_seconds") == 0
     rig.now += HOUR
     assert len(rig.tidy()) == 14, "personal ones and addresses; customers and one were opened"
     rig.now += 33 * DAY

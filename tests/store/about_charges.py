@@ -36,14 +36,6 @@ class AboutCharges:
         assert stage.run(lambda rows: rows.charge(hash_of(77))) is None
         stage.refused(lambda rows: rows.add_charge(hash_of(1), 2, hash_of(3), b"new", 4))
 
-    @covers("accepted_second", "add_accepted_second")
-    def test_the_second_of_acceptance(self, stage: Stage) -> None:
-        assert stage.run(lambda rows: rows.accepted_second(hash_of(1))) is None
-        for number, sealed in enumerate(BYTES):
-            stage.run(lambda rows, n=number, s=sealed: rows.add_accepted_second(hash_of(n), 9, s))  # type: ignore[misc]
-            assert stage.run(lambda rows, n=number: rows.accepted_second(hash_of(n))) == sealed  # type: ignore[misc]
-        stage.refused(lambda rows: rows.add_accepted_second(hash_of(1), 5, b"other"))
-
     @covers("is_used", "use")
     def test_used_tags(self, stage: Stage) -> None:
         assert stage.run(lambda rows: rows.is_used(b"tag")) is False
@@ -208,10 +200,6 @@ THINGS: dict[Swept, tuple[Adds, Asks]] = {
     Swept.LANES: (
         lambda rows, n, end: rows.set_lane_seq(hash_of(n), 7, end),
         lambda rows, n: rows.lane_seq(hash_of(n)) is not None,
-    ),
-    Swept.SECONDS: (
-        lambda rows, n, end: rows.add_accepted_second(hash_of(n), end, b"sealed"),
-        lambda rows, n: rows.accepted_second(hash_of(n)) is not None,
     ),
     Swept.MARKS: (
         lambda rows, n, end: rows.put_mark(hash_of(n), end, b"sealed"),

@@ -61,7 +61,6 @@ class State:
     businesses: dict[BusinessId, Business] = field(default_factory=dict)
     prekeys: dict[tuple[BusinessId, PreKeyKind, int], bytes] = field(default_factory=dict)
     charges: dict[Hash, tuple[StoredCharge, int]] = field(default_factory=dict)
-    seconds: dict[Hash, tuple[bytes, int]] = field(default_factory=dict)
     used: dict[bytes, int] = field(default_factory=dict)
     lanes: dict[bytes, tuple[int, int]] = field(default_factory=dict)
     leaves: dict[tuple[BusinessId, int, Hash], bytes] = field(default_factory=dict)
@@ -405,13 +404,6 @@ class MemoryRows:
                 found[1],
             )
 
-    def accepted_second(self, charge: Hash) -> bytes | None:
-        found = self._state.seconds.get(charge)
-        return found[0] if found else None
-
-    def add_accepted_second(self, charge: Hash, until_hour: int, sealed: bytes) -> None:
-        _add(self._state.seconds, charge, (sealed, until_hour))
-
     def is_used(self, tag: bytes) -> bool:
         return tag in self._state.used
 
@@ -601,8 +593,6 @@ class MemoryRows:
                 return state.used, state.used.copy()
             case Swept.LANES:
                 return state.lanes, {key: end for key, (_, end) in state.lanes.items()}
-            case Swept.SECONDS:
-                return state.seconds, {key: end for key, (_, end) in state.seconds.items()}
             case Swept.MARKS:
                 return state.marks, {tag: end for tag, (_, end) in state.marks.items()}
             case Swept.STARTS:

@@ -15,7 +15,6 @@ _SWEPT: Final = {
     Swept.CHARGES: ("charges", "hash", "until_day"),
     Swept.USED: ("used_envelopes", "tag", "until_day"),
     Swept.LANES: ("lanes", "lane_pk", "until_day"),
-    Swept.SECONDS: ("accepted_seconds", "charge", "until_hour"),
     Swept.MARKS: ("marks", "tag", "until_hour"),
     Swept.STARTS: ("starts", "tag", "until_hour"),
     Swept.TICKETS: ("tickets", "entry_id", "not_after"),
@@ -75,17 +74,6 @@ class BillingRows:
         self._db.execute(
             "UPDATE charges SET private_hash = NULL, body = NULL, sum = NULL WHERE hash = ?",
             (charge,),
-        )
-
-    def accepted_second(self, charge: Hash) -> bytes | None:
-        found = self._db.execute(
-            "SELECT sealed FROM accepted_seconds WHERE charge = ?", (charge,)
-        ).fetchone()
-        return found[0] if found else None
-
-    def add_accepted_second(self, charge: Hash, until_hour: int, sealed: bytes) -> None:
-        self._db.execute(
-            "INSERT INTO accepted_seconds VALUES (?, ?, ?)", (charge, until_hour, sealed)
         )
 
     def is_used(self, tag: bytes) -> bool:

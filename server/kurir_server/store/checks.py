@@ -110,10 +110,6 @@ class Checks:
         found = self._connection.execute("SELECT DISTINCT settled_day FROM pending ORDER BY 1")
         return [day for (day,) in found]
 
-    def sealed_seconds(self) -> Iterator[tuple[Hash, bytes]]:
-        """Charge and sealed second of acceptance, for all that are kept."""
-        yield from self._connection.execute("SELECT charge, sealed FROM accepted_seconds")
-
     def open_charges(self) -> Iterator[tuple[Hash, Hash, bytes]]:
         """Name, commitment and body of all charges that may still settle."""
         yield from self._connection.execute(

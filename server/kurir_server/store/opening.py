@@ -15,8 +15,8 @@ from kurir_server.store.upgrade import version_of
 _FULL: Final = 2
 _ON: Final = 1
 CACHE_BYTES: Final = 128 * 1_048_576
-"""Pages in memory, at most. Envelopes are mostly fetched and removed soon after; charges lie by their
-hashes for a month, and a relay with a million of them would read a page of each from the disk."""
+"""Pages in memory, at most. Envelopes are mostly fetched and removed soon after; charges lie by
+their hashes for a month, and with a million of them each would have its page read from the disk."""
 LOG_PAGES: Final = 16_384
 """Pages in the log (64 MiB) at which a commit brings them into the database, if the writer has not
 cut it before: a page that is written and removed meanwhile goes there once, not many times."""

@@ -2,15 +2,15 @@
 
 No table has a row order that ties unrelated mailboxes: keys are random or hashes, and the places of
 envelopes count within one mailbox. Where rows lie in the file says little
-more: see :mod:`kurir_server.store.mixing`. Ends are whole hours or days, and finer times of answers
-are sealed. docs/metadata.md lists every column with purpose and retention.
+more: see :mod:`kurir_server.store.mixing`. Ends are whole hours or days, and the
+finer times of passes are sealed. docs/metadata.md lists every column with purpose and retention.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 
 LEDGER: Final = """
 CREATE TABLE pending (
@@ -105,14 +105,6 @@ CREATE TABLE invoices (
 """
 """What version 3 added for invoices: who stands on them, and what was issued."""
 
-SEALED_SECONDS: Final = """
-CREATE TABLE accepted_seconds (
-    charge BLOB PRIMARY KEY,
-    until_hour INTEGER NOT NULL,
-    sealed BLOB NOT NULL
-) WITHOUT ROWID, STRICT;
-"""
-"""What version 4 put in the place of seconds in clear, which ordered the answers."""
 ENVELOPES: Final = """
 CREATE TABLE envelopes (
     place INTEGER PRIMARY KEY,
@@ -221,7 +213,6 @@ CREATE TABLE rate_cards (
     + REPORTS
     + CHARGE_SUMS
     + INVOICES
-    + SEALED_SECONDS
     + ENVELOPES
     + PADDING
 )

@@ -21,7 +21,6 @@ from kurir_server.store.schema import (
     PADDING,
     REPORTS,
     SCHEMA_VERSION,
-    SEALED_SECONDS,
 )
 from kurir_server.store.sums import sum_of
 from kurir_wire.codec import pack
@@ -114,22 +113,9 @@ def _to_three(connection: sqlite3.Connection) -> None:
     _add_invoices(connection)
 
 
-def _seal_seconds(connection: sqlite3.Connection) -> None:
-    """The seconds of charges that were accepted before are dropped, as the keys that seal are not
-    here. A retry of such a charge gets a receipt that names the start of the hour, as any does
-    after two hours."""
-    _add(connection, "DROP TABLE accepted_seconds;" + SEALED_SECONDS)
-
-
-def _to_four(connection: sqlite3.Connection) -> None:
-    """3 to 4."""
-    _seal_seconds(connection)
-    _put_in_place(connection)
-
-
 def _put_in_place(connection: sqlite3.Connection) -> None:
-    """Mailboxes get shorter rows and count anew; what waits keeps its order, and what is not as it
-    was written stays so. Envelopes and cards of no mailbox, which nobody can have, go."""
+    """3 to 4: mailboxes get shorter rows and count anew; what waits keeps its order, and what is not
+    as it was written stays so. Envelopes and cards of no mailbox, which nobody can have, go."""
     _add(connection, PADDING)
     mailboxes = connection.execute(
         "SELECT row, depth, size, debt, handed_n FROM mailboxes"
@@ -170,7 +156,13 @@ def _put_in_place(connection: sqlite3.Connection) -> None:
     connection.execute("DROP TABLE old_envelopes")
 
 
-_STEPS: Final = (_add_ledger, _to_three, _to_four)
+def _forget_seconds(connection: sqlite3.Connection) -> None:
+    """4 to 5: a retry of a charge that was accepted before gets a receipt that names the start of
+    the hour, as any does after a restart."""
+    connection.execute("DROP TABLE accepted_seconds")
+
+
+_STEPS: Final = (_add_ledger, _to_three, _put_in_place, _forget_seconds)
 """From each version to the next, from 1 on."""
 
 
