@@ -163,6 +163,19 @@ class AboutCharges:
 
     @covers("sweep")
     @pytest.mark.parametrize("kind", Swept)
+    def test_a_sweep_sees_what_its_transaction_wrote(self, stage: Stage, kind: Swept) -> None:
+        add, is_there = THINGS[kind]
+
+        def work(rows: Rows) -> list[int]:
+            for number in range(4):
+                add(rows, number, 100 + number)
+            assert rows.sweep(kind, None, 9, 101) is None
+            return [n for n in range(4) if is_there(rows, n)]
+
+        assert stage.run(work) == [2, 3]
+
+    @covers("sweep")
+    @pytest.mark.parametrize("kind", Swept)
     def test_a_sweep_looks_at_so_many_and_no_more(self, stage: Stage, kind: Swept) -> None:
         add, is_there = THINGS[kind]
 

@@ -51,6 +51,11 @@ class SqlRows(MailboxRows, EnvelopeRows, BusinessRows, BillingRows, LedgerRows, 
     def if_undone(self, undo: Callable[[], None]) -> None:
         self.undo.append(undo)
 
+    def write_back(self) -> None:
+        """Write what was counted meanwhile, at the end of a transaction."""
+        self.write_back_mailboxes()
+        self.write_back_lanes()
+
 
 class Store:
     """One open database. All methods belong to the thread that opened it."""

@@ -7,6 +7,7 @@ from typing import Final
 
 from kurir_server.rows import StoredCharge, Swept
 from kurir_server.store.database import Database
+from kurir_server.store.known import Known
 from kurir_server.store.sums import SUM_DIFFERS, sum_of
 from kurir_wire.ids import BusinessId, Hash
 
@@ -26,8 +27,9 @@ _SWEPT: Final = {
 class BillingRows:
     """The part of :class:`~kurir_server.rows.Rows` about charges, and housekeeping."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, known: Known) -> None:
         self._db = db
+        self._known = known
 
     def minute(self) -> int:
         found = self._db.execute("SELECT value FROM meta WHERE key = 'minute'").fetchone()
@@ -84,11 +86,26 @@ class BillingRows:
         self._db.execute("INSERT INTO used_envelopes VALUES (?, ?)", (tag, until_day))
 
     def lane_seq(self, lane_pk: bytes) -> int | None:
+        seq = self._known.lanes.get(lane_pk)
+        if seq is not None:
+            return seq
         found = self._db.execute("SELECT seq FROM lanes WHERE lane_pk = ?", (lane_pk,)).fetchone()
-        return int(found[0]) if found else None
+        if found is None:
+            return None
+        self._known.lanes[lane_pk] = int(found[0])
+        return int(found[0])
 
     def set_lane_seq(self, lane_pk: bytes, seq: int, until_day: int) -> None:
-        self._db.execute("INSERT OR REPLACE INTO lanes VALUES (?, ?, ?)", (lane_pk, until_day, seq))
+        self._known.lanes[lane_pk] = seq
+        self._known.numbered[lane_pk] = seq, until_day
+
+    def write_back_lanes(self) -> None:
+        """Write the numbers that were set, at the end of a transaction."""
+        for lane_pk, (seq, until_day) in self._known.numbered.items():
+            self._db.execute(
+                "INSERT OR REPLACE INTO lanes VALUES (?, ?, ?)", (lane_pk, until_day, seq)
+            )
+        self._known.numbered.clear()
 
     def mark(self, tag: bytes) -> bytes | None:
         found = self._db.execute("SELECT pass FROM marks WHERE tag = ?", (tag,)).fetchone()
@@ -152,6 +169,9 @@ class BillingRows:
     def sweep(
         self, table: Swept, after: bytes | int | None, limit: int, end: int
     ) -> bytes | int | None:
+        if table is Swept.LANES:
+            self.write_back_lanes()
+            self._known.lanes.clear()
         name, key, column = _SWEPT[table]  # constants of our own, so this is no injection
         where = f"WHERE {key} > ?" if after is not None else "WHERE ? IS NULL"
         seen = self._db.execute(

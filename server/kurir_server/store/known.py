@@ -1,8 +1,8 @@
-"""What need not be read again: mailboxes, businesses and rate cards as the last transaction left
-them.
+"""What need not be read again: mailboxes, lanes, businesses and rate cards as the last transaction
+left them.
 
-Most requests are for a mailbox that another one was for a moment ago. Counters are changed here and
-written once, at the end of the transaction. Nothing of it outlives a transaction that failed, or a
+Most requests are for a mailbox that another one was for a moment ago, and a lane signs many charges.
+Counters are changed here and written once, at the end of the transaction. Nothing of it outlives a transaction that failed, or a
 commit of somebody else: SQLite's ``data_version`` tells of one by another connection, the count
 of changes of one past this.
 """
@@ -18,6 +18,8 @@ MOST: Final = 8_192
 """Mailboxes remembered from one transaction to the next; about 5 MiB."""
 MOST_BUSINESSES: Final = 1_024
 """Businesses remembered likewise; about 3 MiB."""
+MOST_LANES: Final = 8_192
+"""Lanes remembered likewise; about 1 MiB."""
 _COUNTERS: Final = slice(4, 9)
 _KEEP_UNTIL: Final = 9
 _REFUSED: Final = 10
@@ -25,11 +27,14 @@ _REFUSED: Final = 10
 
 class Known:
     """What is known. ``businesses``, and all ``rate_cards`` by version (``None``: not read yet):
-    whoever writes one takes it out."""
+    whoever writes one takes it out. ``lanes``: the last number of each; ``numbered``: number and
+    last day of those that are to be written."""
 
     def __init__(self) -> None:
         self.businesses: dict[BusinessId, Business] = {}
         self.rate_cards: list[StoredRateCard] | None = None
+        self.lanes: dict[bytes, int] = {}
+        self.numbered: dict[bytes, tuple[int, int]] = {}
         self._values: dict[int, list[Any]] = {}
         self._row_of: dict[MailboxId, int] = {}
         self._counted: set[int] = set()
@@ -37,7 +42,11 @@ class Known:
 
     def begin(self, state: object) -> None:
         """A transaction begins. ``state`` differs if anybody else has written."""
-        is_full = len(self._values) > MOST or len(self.businesses) > MOST_BUSINESSES
+        is_full = (
+            len(self._values) > MOST
+            or len(self.businesses) > MOST_BUSINESSES
+            or len(self.lanes) > MOST_LANES
+        )
         if state != self._state or is_full:
             self._forget()
         self._state = None  # until it is on disk
@@ -101,6 +110,8 @@ class Known:
     def _forget(self) -> None:
         self.businesses.clear()
         self.rate_cards = None
+        self.lanes.clear()
+        self.numbered.clear()
         self._values.clear()
         self._row_of.clear()
         self._counted.clear()

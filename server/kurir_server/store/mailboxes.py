@@ -92,7 +92,7 @@ class MailboxRows:
         if not self._known.count(mailbox):
             self._write_counters(mailbox)
 
-    def write_back(self) -> None:
+    def write_back_mailboxes(self) -> None:
         """Write the counters that were put, at the end of a transaction."""
         for mailbox in self._known.take_counted():
             self._write_counters(mailbox)

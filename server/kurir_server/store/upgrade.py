@@ -114,8 +114,8 @@ def _to_three(connection: sqlite3.Connection) -> None:
 
 
 def _put_in_place(connection: sqlite3.Connection) -> None:
-    """3 to 4: mailboxes get shorter rows and count anew; what waits keeps its order, and what is not
-    as it was written stays so. Envelopes and cards of no mailbox, which nobody can have, go."""
+    """3 to 4: mailboxes get shorter rows and count anew; what waits keeps its order, and what is
+    not as it was written stays so. Envelopes and cards of no mailbox, which nobody can have, go."""
     _add(connection, PADDING)
     mailboxes = connection.execute(
         "SELECT row, depth, size, debt, handed_n FROM mailboxes"
