@@ -1,10 +1,10 @@
 """What need not be read again: mailboxes, lanes, businesses and rate cards as the last transaction
 left them.
 
-Most requests are for a mailbox that another one was for a moment ago, and a lane signs many charges.
-Counters are changed here and written once, at the end of the transaction. Nothing of it outlives a transaction that failed, or a
-commit of somebody else: SQLite's ``data_version`` tells of one by another connection, the count
-of changes of one past this.
+Most requests are for a mailbox that another one was for a moment ago, and a lane signs many
+charges. Counters are changed here and written once, at the end of the transaction. Nothing of it
+outlives a transaction that failed, or a commit of somebody else: SQLite's ``data_version`` tells of
+one by another connection, the count of changes of one past this.
 """
 
 from __future__ import annotations
