@@ -56,6 +56,21 @@ def test_a_wrong_relay_leaves_no_profile_behind(
     assert kurir(monkeypatch, *arguments) == 3
 
 
+@pytest.mark.parametrize("market", ["Indonesia", "I", "1D", "ÄÖ", ""])
+def test_a_country_that_is_none_makes_no_profile(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    market: str,
+) -> None:
+    home = tmp_path / "home"
+    arguments = ("--home", str(home), "init", "--name", "A", "--vault-cost", "quick")
+    assert kurir(monkeypatch, *arguments, "--market", market) == 2
+    assert "two letters" in capsys.readouterr().err
+    assert not home.exists()
+    assert kurir(monkeypatch, *arguments, "--market", "id") == 0
+
+
 def test_the_relay_of_a_profile_may_change_until_it_was_met(pair: Pair) -> None:
     with pair.alice.store.transaction():
         pair.alice.store._run("DELETE FROM meta WHERE key = 'relay_id'")

@@ -35,10 +35,23 @@ QUICK_COST: Final = vault.Cost(operations=1, memory_kib=8_192)
 """For throw-away profiles of demonstrations and tests: unlocking takes 10 ms, so does a guess."""
 
 
+def _country(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """Anything else would be billed as an unknown market, and nobody would be told."""
+    if value is None:
+        return None
+    if len(value) != 2 or not (value.isascii() and value.isalpha()):
+        raise UsageError(f"{value!r} is no country code", "give its two letters: ID for Indonesia")
+    return value.upper()
+
+
 @click.command()
 @click.option("--name", help="Your name; only people you invite see it.")
 @click.option("--relay", help="Your relay: HOST:PORT. A link can say it later, too.")
-@click.option("--market", help="Your country, two letters: what businesses are charged by.")
+@click.option(
+    "--market",
+    callback=_country,
+    help="Your country, two letters: what businesses are charged by.",
+)
 @click.option(
     "--vault-cost",
     type=click.Choice(["default", "quick"]),
@@ -70,7 +83,7 @@ def init(
             profile.set_relay(relay)
         if market:
             with profile.store.transaction():
-                profile.store.put("market", market.upper().encode())
+                profile.store.put("market", market.encode())
         out.line(
             f"made the profile of {profile.name} in {options.home}",
             event="profile",
@@ -110,7 +123,7 @@ async def _invite(profile: Profile, label: str) -> InviteLink:
 @click.command()
 @click.argument("link")
 @click.option("--name", help="What to call them here.")
-@click.option("--market", help="For a business: your country, two letters.")
+@click.option("--market", callback=_country, help="For a business: your country, two letters.")
 @pass_options
 def add(options: Options, link: str, name: str | None, market: str | None) -> None:
     """Add the person or business behind LINK."""
