@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kurir_audit.cli import run
-from kurir_billing.ratecard import bundled, canonical
 from kurir_billing.tariffs import TARIFFS
 from tests.audit.trace import (
     ASKING,
@@ -151,6 +149,32 @@ def test_a_message_settles_within_30_days(bill: Bill, after: int, billed: bool) 
     assert bool(bill("reply-2018", out, {**settled, "t": T + after})) == billed
 
 
+def test_the_first_settlement_of_the_message_decides(bill: Bill) -> None:
+    out, settled = sent(T, "m")
+
+    def at(*after: int) -> list[Row]:
+        return bill("conversation-2022", out, [{**settled, "t": T + a} for a in after])
+
+    assert at(-1) == []
+    assert kinds(at(-1, 5)) == kinds(at(5, -1)) == kinds(at(-1, 30 * DAY, 0)) == {"m": FREE}
+    assert at(-1, 30 * DAY + 1) == []
+    assert at(30 * DAY + 1, 30 * DAY + 2) == []
+
+
+def test_the_first_settlement_says_in_which_month_it_is(bill: Bill) -> None:
+    out, settled = sent(NEW_YEAR - DAY, "m")
+    rows = [used_up(NEW_YEAR), out, {**settled, "t": NEW_YEAR + DAY}]
+    assert kinds(bill("conversation-2022", *rows))["m"] == 41_100
+    december = {**settled, "t": NEW_YEAR - 1}
+    assert kinds(bill("conversation-2022", *rows, december))["m"] == FREE
+
+
+def test_a_refused_message_is_not_settled_by_anything(bill: Bill) -> None:
+    out, settled = sent(T, "m", "service")
+    rows = bill("message-2025", out, settled, wrote(T + 1), {**settled, "t": T + 2})
+    assert rows == [{"id": "m", "refused": 131_047}]
+
+
 def test_a_message_that_was_never_opened_costs_nothing(bill: Bill) -> None:
     assert bill("reply-2018", sent(T, "m")[0], {"k": "dlv", "id": "unknown", "t": T}) == []
 
@@ -268,15 +292,28 @@ def test_service_in_an_entry_window_needs_an_open_window(bill: Bill) -> None:
     assert kinds(rows) == {"a": ENTRY, "b": 131_047, "c": ENTRY, "d": ENTRY}
 
 
-def test_only_the_first_link_opens_an_entry_window(bill: Bill) -> None:
-    rows = bill(
-        "message-2026",
-        wrote(T, "early"),
-        wrote(T + HOUR, "first", ref=True),
-        wrote(T + 3 * DAY, "second", ref=True),
-        sent(T + 3 * DAY, "m"),
-    )
-    assert kinds(rows) == {"m": 25_000}
+def test_only_the_first_grant_opens_an_entry_window(bill: Bill) -> None:
+    answer = sent(T + HOUR, "m")
+    by_link = wrote(T + HOUR, "link", ref=True)
+    assert kinds(bill("message-2026", by_link, answer)) == {"m": ENTRY}
+    assert kinds(bill("message-2026", by_link, wrote(T + HOUR - 1), answer)) == {"m": 25_000}
+    late = sent(T + 3 * DAY, "m")
+    again = wrote(T + 3 * DAY, "again", ref=True)
+    assert kinds(bill("message-2026", by_link, again, late)) == {"m": 25_000}
+    elsewhere = {**wrote(T, "x"), "biz": "other"}
+    others = [elsewhere, wrote(T, "y", usr="other")]
+    assert kinds(bill("message-2026", others, by_link, answer)) == {"m": ENTRY}
+
+
+@pytest.mark.parametrize("first", ["plain", "link"])
+def test_of_several_grants_in_the_first_second_any_may_name_the_link(
+    bill: Bill, first: str
+) -> None:
+    rows = [wrote(T, "plain"), wrote(T, "link", ref=True), wrote(T, "plain too")]
+    rows.sort(key=lambda row: row["id"] != first)
+    assert kinds(bill("message-2026", rows, sent(T, "m"))) == {"m": ENTRY}
+    later = wrote(T - 1, "before")
+    assert kinds(bill("message-2026", rows, later, sent(T, "m"))) == {"m": 25_000}
 
 
 @pytest.mark.parametrize("tariff", ["flat", "reply-2018", "conversation-2022"])
@@ -300,7 +337,7 @@ def test_a_blocked_business_is_refused_until_it_is_unblocked(bill: Bill) -> None
         wrote(T),
         block("block", T + 10),
         block("unblock", T + 20),
-        sent(T + 9, "before", "service"),
+        sent(T + 8, "before", "service"),
         sent(T + 10, "same second", "service"),
         sent(T + 19, "blocked"),
         sent(T + 20, "after", "service"),
@@ -331,8 +368,46 @@ def test_in_the_same_second(bill: Bill) -> None:
     assert kinds(bill("message-2025", same, block("block", T))) == {"m": 131_026}
 
 
-def test_a_message_taken_before_the_block_may_settle_after_it(bill: Bill) -> None:
-    assert kinds(bill("reply-2018", sent(T, "m"), block("block", T + 1))) == {"m": 25_000}
+def test_a_block_takes_along_what_waits(bill: Bill) -> None:
+    """What had not settled when the customer deleted the mailbox is gone, unblocked or not."""
+    early, waits = sent(T, "early"), sent(T + 9, "waits")
+    later = sent(T + 30, "later")
+    found = bill(
+        "reply-2018", early, waits, block("block", T + 10), block("unblock", T + 10), later
+    )
+    assert kinds(found) == {"early": 25_000, "later": 131_026}
+    found = bill(
+        "reply-2018", early, waits, block("block", T + 10), block("unblock", T + 11), later
+    )
+    assert kinds(found) == {"early": 25_000, "later": 25_000}
+
+
+@pytest.mark.parametrize(
+    ("settles", "billed"), [(4, True), (5, False), (9, False), (29 * DAY, False)]
+)
+def test_what_settled_before_the_block_is_billed(bill: Bill, settles: int, billed: bool) -> None:
+    out, settled = sent(T, "m")
+    rows = [block("block", T + 5), block("unblock", T + 7), {**settled, "t": T + settles}, out]
+    assert bool(bill("reply-2018", rows)) == billed
+
+
+def test_what_is_sent_after_a_block_settles_and_only_its_own_chat_is_emptied(bill: Bill) -> None:
+    again, settled = sent(T + 3, "again")
+    other, other_settled = sent(T, "other", usr="other")
+    blocks = [block("block", T + 1), block("unblock", T + 2), block("unblock", T + 4)]
+    rows = [again, {**settled, "t": T + 9}, other, {**other_settled, "t": T + 9}]
+    assert kinds(bill("reply-2018", *blocks, rows)) == {"again": 25_000, "other": 25_000}
+
+
+def test_a_message_that_a_block_took_along_opened_what_it_opened(bill: Bill) -> None:
+    gone = [sent(T + HOUR, "gone"), block("block", T + HOUR + 1), block("unblock", T + HOUR + 2)]
+    later = [sent(T + HOUR + d, str(d), "marketing") for d in (86_399, 86_400, 259_199, 259_200)]
+    found = kinds(bill("message-2025", wrote(T, ref=True), *gone, *later))
+    assert found == {"86399": ENTRY, "86400": ENTRY, "259199": ENTRY, "259200": 41_100}
+    later = [sent(T + HOUR + 86_399, "first"), sent(T + HOUR + 86_400, "next")]
+    found = kinds(bill("conversation-2022", used_up(T), wrote(T), *gone, *later))
+    assert (found["first"], found["next"]) == (25_000, 41_100)
+    assert "gone" not in found
 
 
 # Duplicates
@@ -344,19 +419,23 @@ def test_duplicates_count_once_and_the_earliest_counts(bill: Bill) -> None:
     assert kinds(bill("reply-2018", again, wrote(T + 1), wrote(T + DAY + 9), out, settled)) == {
         "m": FREE
     }
-    # The earliest settlement came before the message: there is nothing to settle.
-    assert bill("reply-2018", out, settled, {**settled, "t": T}) == []
 
 
-# Rate cards
+def test_of_lines_that_differ_the_earliest_counts(bill: Bill) -> None:
+    out, settled = sent(T + 5, "m", cc="DE")
+    other = {**out, "t": T + 4, "usr": "other", "cc": "ID", "cls": "marketing"}
+    later = {**other, "t": T + 6}
+    for rows in ([out, later, settled], [later, out, settled]):
+        assert kinds(bill("message-2026", rows)) == {"m": 55_000}
+    for rows in ([out, other, later, settled], [other, later, out, settled]):
+        assert kinds(bill("message-2026", rows)) == {"m": 41_100}
+    wrong = [wrote(T, usr="other"), wrote(T + 1), sent(T + 2, "m")]
+    assert kinds(bill("reply-2018", *wrong)) == {"m": 25_000}
+    assert kinds(bill("reply-2018", *wrong[::-1])) == {"m": 25_000}
 
 
-def test_other_prices(bill: Bill, tmp_path: Path) -> None:
-    value = json.loads(canonical(bundled()))
-    value["markets"]["ID"]["utility_steps"] = [{"above": 1, "micro_usd": 5}]
-    card = tmp_path / "card.json"
-    card.write_text(json.dumps(value, indent=2))
-    more = ("--card", str(card))
-    rows = [sent(T + n, str(n)) for n in range(3)]
-    assert kinds(bill("message-2025", *rows, more=more)) == {"0": 25_000, "1": 5, "2": 5}
-    assert kinds(bill("message-2025", *rows)) == {"0": 25_000, "1": 25_000, "2": 25_000}
+def test_lines_that_differ_in_a_later_second_than_the_earliest_do_no_harm(bill: Bill) -> None:
+    out, settled = sent(T, "m")
+    later = [{**out, "t": T + 1, "cc": cc} for cc in ("DE", "IN")]
+    for rows in ([*later, out], [out, *later], [later[0], out, later[1]]):
+        assert kinds(bill("reply-2018", rows, settled)) == {"m": 25_000}
