@@ -239,18 +239,25 @@ def ping_command(relay: str, word: str) -> None:
 @cli.command("bill")
 @click.argument("events", type=_FILE)
 @click.option("--tariff", "name", required=True, help="flat, reply-2018, and so on.")
-@click.option("--card", "card_file", type=_FILE, help="Other prices than the bundled rate card.")
+@click.option(
+    "--card",
+    "card_files",
+    type=_FILE,
+    multiple=True,
+    help="Other prices than the bundled rate card; repeatable.",
+)
 @click.option("--out", type=_FILE, help="Write there, and print a summary.")
-def bill_command(events: Path, name: str, card_file: Path | None, out: Path | None) -> None:
+def bill_command(events: Path, name: str, card_files: tuple[Path, ...], out: Path | None) -> None:
     """Price a plain list of messaging events (EVENTS.jsonl) under any tariff.
 
     One JSON object a line, in and out; docs/billing.md, "Replay", has the fields and the rules. A
-    file with a bad line is not priced at all.
+    file with a bad line, or with two that contradict each other, is not priced at all. Of several
+    cards each prices what was accepted from its effective_from on.
     """
     # Here, for the other commands do without prices.
     from kurir_audit import bill
 
-    bill.run(events, name, card_file, out)
+    bill.run(events, name, card_files, out)
 
 
 def read_words(path: Path) -> list[str]:

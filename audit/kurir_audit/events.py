@@ -5,13 +5,13 @@ Source: docs/billing.md, "Replay". A file is taken whole or not at all.
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar, Final, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Literal, get_args
 
 import msgspec
-from msgspec import Meta, Struct, structs
+from msgspec import Meta, Struct
 
 from kurir_audit.capture import reason
 from kurir_audit.errors import EvidenceFileError
@@ -25,10 +25,11 @@ Country = Annotated[str, Meta(pattern=r"^[A-Za-z0-9]{2,8}\Z")]
 
 
 class Event(Struct, tag_field="k", forbid_unknown_fields=True, gc=False):
-    """``rank``: of events in the same second, the lower one happened first. Deliveries have none:
-    they come last, and are looked up by id."""
+    """``rank``: of events in the same second, the lower one happened first. ``idle``: fields of
+    other events, which mean nothing here."""
 
     rank: ClassVar[int]
+    idle: ClassVar[frozenset[str]]
     t: Second
 
 
@@ -36,6 +37,7 @@ class Wrote(Event, tag="in", gc=False):
     """The customer wrote; ``ref``: by an entry link."""
 
     rank = 0
+    idle = frozenset({"cc", "cls"})
     id: Name
     biz: Name
     usr: Name
@@ -46,6 +48,7 @@ class Unblocked(Event, tag="unblock", gc=False):
     """The customer takes messages of the business again."""
 
     rank = 1
+    idle = frozenset({"id"})
     biz: Name
     usr: Name
 
@@ -54,6 +57,7 @@ class Blocked(Event, tag="block", gc=False):
     """The customer takes no more messages of the business."""
 
     rank = 2
+    idle = frozenset({"id"})
     biz: Name
     usr: Name
 
@@ -62,6 +66,7 @@ class Sent(Event, tag="out", gc=False):
     """The business sent a message. ``cls``: its category."""
 
     rank = 3
+    idle = frozenset({"ref"})
     id: Name
     biz: Name
     usr: Name
@@ -72,30 +77,25 @@ class Sent(Event, tag="out", gc=False):
 class Delivered(Event, tag="dlv", gc=False):
     """The customer's device settled the message."""
 
+    rank = 4
+    idle = frozenset({"biz", "usr", "cc", "cls"})
     id: Name
 
 
-@dataclass(frozen=True, slots=True)
-class Events:
-    """What happened, each thing once: by id, and the blocks as they came."""
+AnyEvent = Wrote | Unblocked | Blocked | Sent | Delivered
 
-    wrote: dict[Name, Wrote] = field(default_factory=dict)
-    sent: dict[Name, Sent] = field(default_factory=dict)
-    delivered: dict[Name, Delivered] = field(default_factory=dict)
-    blocks: list[Blocked | Unblocked] = field(default_factory=list)
-
-    def timeline(self) -> list[Wrote | Unblocked | Blocked | Sent]:
-        """All but the deliveries, in order of time."""
-        happened = [*self.wrote.values(), *self.blocks, *self.sent.values()]
-        happened.sort(key=lambda event: event.t * 8 + event.rank)
-        return happened
+_KINDS: Final[dict[str, type[AnyEvent]]] = {
+    str(kind.__struct_config__.tag): kind for kind in get_args(AnyEvent)
+}
 
 
-def read_events(file: Path, *, asks_category: bool) -> Events:
+def read_events(file: Path, *, asks_category: bool) -> list[AnyEvent]:
     """Read a file of events.
 
     :param asks_category: messages must have a category
-    :raises EvidenceFileError: it cannot be read, or the first line that is not an event
+    :returns: what happened, in order of time; of lines with the same id only the earliest
+    :raises EvidenceFileError: it cannot be read, it has a line that is not an event (the first is
+        named), or lines that contradict each other
     """
     try:
         with file.open("rb") as lines:
@@ -104,68 +104,100 @@ def read_events(file: Path, *, asks_category: bool) -> Events:
         raise EvidenceFileError(f"cannot read {file}: {reason(error)}") from error
 
 
-def _parse(lines: Iterable[bytes], name: str, asks_category: bool) -> Events:
-    decoder = msgspec.json.Decoder(Wrote | Sent | Delivered | Blocked | Unblocked)
-    events = Events()
+class _First(Struct, gc=False):
+    """The earliest line of an id so far. ``line``: its number; ``other``: that of one in the same
+    second that differs."""
+
+    event: Wrote | Sent
+    line: int
+    other: int | None = None
+
+
+class _NoCategoryError(ValueError):
+    """A message has no category."""
+
+    def __init__(self) -> None:
+        super().__init__("this tariff needs the category of each message, as cls")
+
+
+def _parse(lines: Iterable[bytes], name: str, asks_category: bool) -> list[AnyEvent]:
+    decoder = msgspec.json.Decoder(AnyEvent)
+    wrote: dict[Name, _First] = {}
+    sent: dict[Name, _First] = {}
+    events: list[AnyEvent] = []
     names: dict[Name, Name] = {}
-    for number, line in enumerate(lines, 1):
+    for number, raw in enumerate(lines, 1):
+        line = raw.removeprefix(BOM_UTF8) if number == 1 else raw
         if not line.strip():
             continue
         try:
-            event = decoder.decode(line)
+            event = _decoded(line, decoder)
             if not isinstance(event, Delivered):
                 # One string for each name, however many lines it stands in.
                 event.biz = names.setdefault(event.biz, event.biz)
                 event.usr = names.setdefault(event.usr, event.usr)
-            _add(events, event, asks_category)
-        except (msgspec.MsgspecError, UnicodeError, _ConflictError) as error:
-            raise EvidenceFileError(
-                f"{name}, line {number}: {_shown(error)}",
-                "nothing was priced; the form of each line is in docs/billing.md, Replay",
-            ) from error
+            match event:
+                case Wrote():
+                    _add_once(wrote, event, number)
+                case Sent():
+                    if asks_category and event.cls is None:
+                        raise _NoCategoryError
+                    _add_once(sent, event, number)
+                case _:
+                    events.append(event)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError, _NoCategoryError) as error:
+            raise _broken(f"{name}, line {number}: {_shown(error)}") from error
+    firsts = [*wrote.values(), *sent.values()]
+    clashes = [(first.other, first.line) for first in firsts if first.other is not None]
+    if clashes:
+        other, before = min(clashes)
+        what = "have the same k, id and t, and differ in the rest"
+        raise _broken(f"{name}, lines {before} and {other}: {what}")
+    events += (first.event for first in firsts)
+    events.sort(key=lambda event: event.t * 8 + event.rank)
     return events
 
 
-class _ConflictError(ValueError):
-    """the line has its form, and does not fit the others or the tariff"""
-
-
-def _add(
-    events: Events, event: Wrote | Sent | Delivered | Blocked | Unblocked, asks_category: bool
-) -> None:
-    match event:
-        case Wrote():
-            _add_once(events.wrote, event)
-        case Sent():
-            if asks_category and event.cls is None:
-                raise _ConflictError("this tariff needs the category of each message, as cls")
-            _add_once(events.sent, event)
-        case Delivered():
-            _add_once(events.delivered, event)
-        case _:
-            events.blocks.append(event)
-
-
-OnceT = TypeVar("OnceT", Wrote, Sent, Delivered)
-
-
-def _add_once(known: dict[Name, OnceT], event: OnceT) -> None:
-    """Of several lines with the same id the earliest counts.
-
-    :raises _ConflictError: they say different things about it
+def _decoded(line: bytes, decoder: msgspec.json.Decoder[AnyEvent]) -> AnyEvent:
+    """:raises msgspec.MsgspecError: not an event
+    :raises RecursionError: nested too deeply
     """
-    before = known.setdefault(event.id, event)
-    if before is event:
-        return
-    if structs.replace(before, t=event.t) != event:
-        raise _ConflictError("an earlier line has the same k and id, and differs in more than t")
-    if event.t < before.t:
-        known[event.id] = event
+    try:
+        return decoder.decode(line)
+    except msgspec.ValidationError:
+        row = msgspec.json.decode(line)
+        kind = _KINDS.get(str(row.get("k"))) if isinstance(row, dict) else None
+        if kind is None:
+            raise
+        return msgspec.convert(_plain(row, kind.idle), kind)
+
+
+def _plain(row: dict[str, Any], idle: frozenset[str]) -> dict[str, Any]:
+    """Without what is allowed beyond the form: idle fields, and whole seconds written as floats."""
+    plain = {name: value for name, value in row.items() if name not in idle}
+    seconds = plain.get("t")
+    if isinstance(seconds, float) and seconds.is_integer():
+        plain["t"] = int(seconds)
+    return plain
+
+
+def _add_once(known: dict[Name, _First], event: Wrote | Sent, line: int) -> None:
+    """Of several lines with the same id the earliest counts, as a relay takes an id once."""
+    first = known.get(event.id)
+    if first is None or event.t < first.event.t:
+        known[event.id] = _First(event, line)
+    elif first.other is None and event.t == first.event.t and event != first.event:
+        first.other = line
+
+
+def _broken(what: str) -> EvidenceFileError:
+    hint = "nothing was priced; the form of each line is in docs/billing.md, Replay"
+    return EvidenceFileError(what, hint)
 
 
 def _shown(error: Exception) -> str:
     """The error as one line that a terminal can show."""
-    is_json = isinstance(error, msgspec.ValidationError | _ConflictError)
+    is_json = isinstance(error, msgspec.ValidationError | _NoCategoryError)
     text = str(error)
     if not is_json or not text.isprintable() or len(text) > 200:
         return "is not JSON of the form that an event has"

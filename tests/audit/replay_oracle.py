@@ -16,22 +16,25 @@ OTHER = (60_400, 7_700)
 DAY = 24 * 60 * 60
 
 Row = dict[str, Any]
+Cards = dict[int, tuple[int, int]]
+ONE_CARD: Cards = {1: (0, 1)}
+"""Of each version: from when it holds, and how many times as dear as the typed rates it is."""
 
 
-def expected(lines: list[Row], tariff: str, quota: int) -> list[Row]:
+def expected(lines: list[Row], tariff: str, quota: int, cards: Cards | None = None) -> list[Row]:
     """What ``kurir-audit bill`` should print, in order.
 
     :param quota: conversations or service messages that are free in a month
     """
-    return _Oracle(lines, tariff, quota).outcomes()
+    return _Oracle(lines, tariff, quota, cards or ONE_CARD).outcomes()
 
 
 class _Oracle:
-    def __init__(self, lines: list[Row], tariff: str, quota: int) -> None:
-        self.tariff, self.quota = tariff, quota
+    def __init__(self, lines: list[Row], tariff: str, quota: int, cards: Cards) -> None:
+        self.tariff, self.quota, self.cards = tariff, quota, cards
         self.ins = self._once(lines, "in")
         self.outs = self._once(lines, "out")
-        self.dlvs = {row["id"]: row["t"] for row in self._once(lines, "dlv")}
+        self.dlvs = [row for row in lines if row["k"] == "dlv"]
         self.blocks = [row for row in lines if row["k"] in ("block", "unblock")]
 
     @staticmethod
@@ -62,11 +65,21 @@ class _Oracle:
         rows = [out for out in self.outs if same_chat(out, chat) and self.refusal(out) is None]
         return sorted(rows, key=lambda out: out["t"])
 
+    def settled(self, out: Row) -> int | None:
+        """When, if it did: at the first settlement after it, and no block in between."""
+        dlvs = [row["t"] for row in self.dlvs if row["id"] == out["id"] and row["t"] >= out["t"]]
+        if not dlvs or min(dlvs) > out["t"] + 30 * DAY:
+            return None
+        for row in self.blocks:
+            if row["k"] == "block" and same_chat(row, out) and out["t"] <= row["t"] <= min(dlvs):
+                return None
+        return int(min(dlvs))
+
     def in_entry(self, out: Row) -> bool:
-        links = [row["t"] for row in self.ins if same_chat(row, out) and row["ref"]]
-        if not links:
+        came = min((row["t"] for row in self.ins if same_chat(row, out)), default=0)
+        first = [row for row in self.ins if same_chat(row, out) and row["t"] == came]
+        if not any(row["ref"] for row in first):
             return False
-        came = min(links)
         answers = [o["t"] for o in self.taken(out) if 0 <= o["t"] - came < DAY]
         return bool(answers) and 0 <= out["t"] - min(answers) < 3 * DAY
 
@@ -95,7 +108,7 @@ class _Oracle:
         return None
 
     def rate(self, out: Row) -> int:
-        marketing, utility = RATES.get(out["cc"].upper(), OTHER)
+        marketing, utility = (self.times(out) * n for n in RATES.get(out["cc"].upper(), OTHER))
         match self.tariff:
             case "reply-2018":
                 return utility
@@ -103,24 +116,31 @@ class _Oracle:
                 return utility if self.answered(self.opener(out)) else marketing
         return marketing if out["cls"] == "marketing" else utility
 
+    def times(self, out: Row) -> int:
+        """How dear the card is that is in force."""
+        begun = [version for version, (since, _) in self.cards.items() if since <= out["t"]]
+        if not begun:
+            earliest = min(since for since, _ in self.cards.values())
+            begun = [version for version, (since, _) in self.cards.items() if since == earliest]
+        return self.cards[max(begun)][1]
+
     def outcomes(self) -> list[Row]:
         """All of it."""
         refused = {out["id"]: self.refusal(out) for out in self.outs}
         result = [{"id": name, "refused": code} for name, code in refused.items() if code]
+        settled = {out["id"]: self.settled(out) for out in self.outs}
         due = [
-            out
+            (at, out["id"], out)
             for out in self.outs
-            if refused[out["id"]] is None
-            and out["id"] in self.dlvs
-            and 0 <= self.dlvs[out["id"]] - out["t"] <= 30 * DAY
+            if refused[out["id"]] is None and (at := settled[out["id"]]) is not None
         ]
-        due.sort(key=lambda out: (self.dlvs[out["id"]], out["id"]))
+        due.sort(key=lambda one: one[:2])
         counted: list[tuple[Any, ...]] = []
         paid: list[tuple[Any, ...]] = []
-        for out in due:
+        for at, _, out in due:
             type_, micro_usd = self.free_by_rule(out), 0
             chat = (out["biz"], out["usr"])
-            month = datetime.fromtimestamp(self.dlvs[out["id"]], UTC).strftime("%Y%m")
+            month = datetime.fromtimestamp(at, UTC).strftime("%Y%m")
             if type_ is None and self.tariff == "conversation-2022":
                 talk = (*chat, self.opener(out)["t"])
                 type_ = "covered" if talk in paid else None
