@@ -94,6 +94,8 @@ class Listener:
                 lambda: Socket(self),
                 host,
                 port,
+                # A burst is for our own doors to bound, not for the system to drop unseen.
+                backlog=MAX_HALF_OPEN,
                 ssl=tls,
                 ssl_handshake_timeout=None if tls is None else self.handshake_seconds,
                 ssl_shutdown_timeout=None if tls is None else self.timing.close,

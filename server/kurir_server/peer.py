@@ -49,12 +49,17 @@ class Wire(Protocol):
 
 
 class Outboxes:
-    """All outboxes that hold something. ``size`` in bytes, of all together."""
+    """All outboxes. ``size`` in bytes, of all together; the length is how many clients had not taken
+    all that was sent to them when it was last looked."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.size = 0
         self._clock = clock
         self._busy: dict[Peer, None] = {}
+        self._owed: dict[Peer, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._owed)
 
     def now(self) -> float:
         """Seconds of a steady clock."""
@@ -71,11 +76,27 @@ class Outboxes:
         while self.size > MAX_OUTBOXES_BYTES:
             max(self._busy, key=lambda one: one.size).drop()
 
+    def sends(self, peer: Peer) -> bool:
+        """Something is sent to one client, who is watched until it has taken all.
+
+        :returns: whether it had
+        """
+        if peer in self._owed:
+            return False
+        self._owed[peer] = None
+        return True
+
+    def forget(self, peer: Peer) -> None:
+        """It is gone."""
+        self._owed.pop(peer, None)
+
     def look(self) -> None:
-        """Cut those that have taken nothing for too long."""
+        """Cut those that have taken nothing for too long, also of what only the system holds."""
         now = self.now()
-        for peer in list(self._busy):
-            if peer.stalled(now) >= STALL_SECONDS:
+        for peer in list(self._owed):
+            if peer.has_taken_all:
+                del self._owed[peer]
+            elif peer.stalled(now) >= STALL_SECONDS:
                 peer.drop()
 
     async def watch(self) -> None:
@@ -124,6 +145,8 @@ class Peer:
         """Send frames in order, then close if asked to. Returns at once."""
         if self._is_gone or not (frames or close):
             return
+        if self._outboxes.sends(self):
+            self._moved = self._outboxes.now()
         self._close = self._close or close
         self._outbox += frames
         self._count(sum(map(len, frames)) - self._hand_over())
@@ -152,6 +175,11 @@ class Peer:
             self._room = asyncio.Event()
             await self._room.wait()
 
+    @property
+    def has_taken_all(self) -> bool:
+        """Whether nothing waits for the client, neither here nor with the system."""
+        return not self.size and not self._wire.untaken()
+
     def stalled(self, now: float) -> float:
         """Seconds for which the client has taken nothing. Bytes count, not frames: one that is slow
         is not cut."""
@@ -170,6 +198,7 @@ class Peer:
         self._is_gone = True
         self._outbox.clear()
         self._count(-self.size)
+        self._outboxes.forget(self)
 
     def _hand_over(self) -> int:
         """:returns: how many bytes do not wait any longer"""
@@ -204,8 +233,6 @@ class Peer:
         if not change:
             return
         had_much = not self.is_taking
-        if not self.size:
-            self._moved = self._outboxes.now()
         self.size += change
         self._outboxes.changed(self, change)
         if self._room is not None and self.has_room:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import socket
 import ssl
 from collections.abc import Sequence
@@ -167,6 +168,20 @@ async def test_handshakes_with_tls_that_never_end(tmp_path: Path) -> None:
             each.close()
 
 
+async def test_a_burst_reaches_the_doors_and_is_not_dropped_by_the_system() -> None:
+    """While the relay is busy, more sockets wait than asyncio's own hundred."""
+    most = min(500, int(Path("/proc/sys/net/core/somaxconn").read_text()))
+    bench = Bench()
+    async with bench.running(), contextlib.AsyncExitStack() as stack:
+        arrived = select.poll()
+        for _ in range(most):  # the loop does not run meanwhile
+            one = stack.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", bench.port))
+            arrived.register(one, select.POLLOUT)
+        assert len(arrived.poll(0)) == most
+
+
 # Who does not read
 
 
@@ -192,6 +207,35 @@ async def test_who_takes_nothing_for_long_is_cut_and_others_are_not() -> None:
         assert (bench.listener.outboxes.size, stalled.peer.size) == (0, 0)
         await good.send(b"2")
         assert [await good.recv(), await good.recv()] == [b"1", b"2"]
+        writer.close()
+
+
+async def test_who_leaves_it_all_with_the_system_is_cut_too() -> None:
+    """Too little to fill a socket: nothing waits with us, and nothing is taken either."""
+    bench = Bench()
+    async with bench.running(), bench.client() as good:
+        await good.send(b"1")
+        assert await good.recv() == b"1"
+        known = bench.listener.doors.all()
+        _, writer = await bench.mute()
+        await until(lambda: len(bench.sessions) == 2, "it is in")
+        (one,) = set(bench.listener.doors.all()) - set(known)
+        while not one.untaken():  # its own system takes a few MiB
+            bench.sessions[1].peer.emit([bytes(16_384)])
+            await asyncio.sleep(0.01)
+        assert bench.listener.outboxes.size == 0
+        bench.listener.outboxes.look()
+        for second in range(1, STALL_SECONDS):
+            bench.ticks.now += 1
+            bench.listener.outboxes.look()
+            assert not bench.sessions[1].closed.is_set(), second
+        bench.ticks.now += 1
+        bench.listener.outboxes.look()
+        await asyncio.wait_for(bench.sessions[1].closed.wait(), 10)
+        # Who has taken everything may be silent for as long as it likes.
+        assert len(bench.listener.outboxes) == 0
+        await good.send(b"2")
+        assert await good.recv() == b"2"
         writer.close()
 
 
