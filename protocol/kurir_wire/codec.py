@@ -30,22 +30,24 @@ def unpack(data: bytes, type_: type[T], *, limit: int = MAX_FRAME) -> T:
     :raises TooLargeError: more than ``limit`` bytes
     :raises MalformedError: anything else that is wrong; the text names the place, never the content
     """
-    found = at_once(data, type_, limit=limit)
+    found = at_once(data, decoder_of(type_), limit=limit)
     return validate(decode(data, limit=limit), type_) if found is None else found
 
 
-def at_once(data: bytes, type_: type[T], *, limit: int = MAX_FRAME) -> T | None:
+def at_once(
+    data: bytes, decoder: msgspec.msgpack.Decoder[T], *, limit: int = MAX_FRAME
+) -> T | None:
     """Decode and validate in one step, ten times as fast as in two.
 
+    :param decoder: of the type, see :func:`decoder_of`
     :returns: ``None`` if anything is wrong; :func:`decode` and :func:`validate` say what
     """
     if len(data) > limit:
         return None
     try:
-        found: T = _decoder(type_).decode(data)
+        return decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return None
-    return found
 
 
 def decode(data: bytes, *, limit: int = MAX_FRAME) -> Any:
@@ -94,7 +96,9 @@ def validate(value: Any, type_: type[T]) -> T:
         raise MalformedError("an unknown value" if text.startswith("Invalid") else text) from error
 
 
-def _decoder(type_: Any) -> msgspec.msgpack.Decoder[Any]:
+def decoder_of(type_: Any) -> msgspec.msgpack.Decoder[Any]:
+    """The decoder for a type. To find the one for a union of many takes as long as to decode a
+    frame: whoever does so often keeps it."""
     decoder = _decoders.get(type_)
     if decoder is None:
         decoder = _decoders[type_] = msgspec.msgpack.Decoder(type_)

@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import Annotated, Final, TypeAlias, TypeVar, get_args
 
 from msgspec import Meta, Struct
+from msgspec.msgpack import Decoder
 
 from kurir_wire import codec
 from kurir_wire.beacons import Beacon
@@ -402,27 +403,29 @@ def encode(frame: Request | Push) -> bytes:
 def decode_request(data: bytes) -> Request:
     """:raises UnknownFrameError: no request has this name
     :raises MalformedError: not a frame that a client may send, or over a limit"""
-    return _decode(data, Request, _REQUEST_NAMES)  # type: ignore[arg-type]
+    found = codec.at_once(data, _REQUESTS)
+    return _judge(data, Request, _REQUEST_NAMES) if found is None else found  # type: ignore[arg-type]
 
 
 def decode_push(data: bytes) -> Push:
     """:raises UnknownFrameError: no push or reply has this name
     :raises MalformedError: not a frame that a relay may send, or over a limit"""
-    return _decode(data, Push, _PUSH_NAMES)  # type: ignore[arg-type]
+    found = codec.at_once(data, _PUSHES)
+    return _judge(data, Push, _PUSH_NAMES) if found is None else found  # type: ignore[arg-type]
 
 
 def _names(union: object) -> frozenset[str]:
     return frozenset(type_.__struct_config__.tag for type_ in get_args(union))
 
 
+_REQUESTS: Final[Decoder[Request]] = codec.decoder_of(Request)
+_PUSHES: Final[Decoder[Push]] = codec.decoder_of(Push)
 _REQUEST_NAMES: Final = _names(Request)
 _PUSH_NAMES: Final = _names(Push)
 
 
-def _decode(data: bytes, type_: type[FrameT], names: frozenset[str]) -> FrameT:
-    found = codec.at_once(data, type_)
-    if found is not None:
-        return found
+def _judge(data: bytes, type_: type[FrameT], names: frozenset[str]) -> FrameT:
+    """Say what is wrong with bytes that are no frame of ours."""
     value = codec.decode(data)
     if isinstance(value, list) and value and isinstance(value[0], str) and value[0] not in names:
         raise UnknownFrameError("a frame of this name is not known here")

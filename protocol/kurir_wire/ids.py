@@ -41,10 +41,7 @@ def digest(name: str, *fields: bytes) -> Hash:
 
     Callers pass fixed-width fields, or one field of any length alone.
     """
-    state = hashlib.sha256(domain(name))
-    for field in fields:
-        state.update(field)
-    return Hash(state.digest())
+    return Hash(hashlib.sha256(b"".join((domain(name), *fields))).digest())
 
 
 def u8(value: int) -> bytes:

@@ -77,9 +77,6 @@ class Clock:
         else:
             self.floor = wall
             self.behind = 0
-        # Rates see a demo's jump as well: whoever lets an hour pass may write as after an hour.
-        # Going back takes nothing away: rates and housekeeping go on while relay time stands still.
-        self._ahead = max(self._ahead, self._offset)
         tick = time.monotonic()
         sure = min(self._surely(wall, tick), self.floor)
         return Moment(self.floor, tick + self._ahead, self.floor - sure)
@@ -123,4 +120,8 @@ class Clock:
         self._stamp = stamp
         if offset != self._offset or first:
             self._offset = offset
+            # Rates see the jump as well: whoever lets an hour pass may write as after an hour.
+            # Going back takes nothing away: rates and housekeeping go on while relay time stands
+            # still.
+            self._ahead = max(self._ahead, offset)
             self.log(Event.DEMO_CLOCK, offset=offset)

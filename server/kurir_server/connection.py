@@ -113,6 +113,10 @@ class Connection:
             self._desk.send(frame)
         return self._desk.take()
 
+    def take_asked(self) -> Output:
+        """What a frame led to by itself. Deliveries change with what jobs bring only."""
+        return self._desk.take()
+
     @property
     def outstanding(self) -> int:
         """Requests that wait for the disk."""
@@ -279,18 +283,18 @@ class Connection:
 
         def done(outcome: Submitted | Failed) -> None:
             if isinstance(outcome, Failed):
-                results: list[Result | None] = [UNAVAILABLE] * len(entries)
-                refused = 0
-            else:
-                results = outcome.results
-                refused = sum(not _is_ok(results[place]) for place in charges)
-            self._pace.give_back(moment, Deed.CHARGE, len(charges) - refused)
+                self._pace.give_back(moment, Deed.CHARGE, len(charges))
+                self._desk.results(request.n, [UNAVAILABLE] * len(entries))
+                return
+            results = outcome.results
+            if charges:
+                accepted = sum(_is_ok(results[place]) for place in charges)
+                self._pace.give_back(moment, Deed.CHARGE, accepted)
             self._desk.results(request.n, results)
-            if not isinstance(outcome, Failed):
-                self._services.tally.submitted(outcome)
-                hub.arrived(outcome.arrivals)
+            self._services.tally.submitted(outcome)
+            hub.arrived(outcome.arrivals)
 
-        weight = sum(len(entry.body) for entry in request.submissions)
+        weight = sum([len(entry.body) for entry in request.submissions])
         self._desk.run(
             lambda rows, moment: submitting.submit(rows, moment, entries, network, hub.is_level),
             done,

@@ -157,6 +157,8 @@ class Deliveries:
 
     def take(self) -> list[Deliver]:
         """Frames with all that is ready."""
+        if not self._ready:
+            return []
         frames: list[Deliver] = []
         part: list[Delivery] = []
         size = 0

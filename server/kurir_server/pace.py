@@ -6,7 +6,6 @@ takes nothing from others of the network.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -35,6 +34,9 @@ class Deed(StrEnum):
     LEDGER = "proofs about the ledger"
     REPORT = "reports to the operator"
     CHUNK = "chunks of blobs, either way"
+
+    # Enum's own is written in Python, and each envelope asks for several.
+    __hash__ = str.__hash__
 
 
 Cost: TypeAlias = tuple[tuple[Deed, int], ...]
@@ -103,15 +105,23 @@ class Pace:
     def all_or_none(self, moment: Moment, each: Cost, count: int = 1) -> TooFast | None:
         """Let ``count`` things through that cost ``each``, or none of them."""
         tolls = self._tolls(moment, each)
-        short = [toll for toll in tolls if toll.bucket.look(moment.tick, toll.count * count)]
-        if not short:
-            for toll in tolls:
-                toll.bucket.spend(moment.tick, toll.count * count)
-            return None
-        levels = [(toll, toll.bucket.level(moment.tick)) for toll in short]
+        left: list[float] = []
+        for toll in tolls:
+            level = toll.bucket.level(moment.tick) - toll.count * count
+            if level + ROUNDING < 0:
+                return self._short(moment, tolls, count)
+            left.append(level)
+        for toll, level in zip(tolls, left, strict=True):
+            toll.bucket.leave(moment.tick, level)
+        return None
+
+    def _short(self, moment: Moment, tolls: Sequence[Toll], count: int) -> TooFast:
+        """Why ``count`` things are not let through that take these tolls each."""
+        levels = [(toll, toll.bucket.level(moment.tick)) for toll in tolls]
+        short = [each for each in levels if each[1] + ROUNDING < each[0].count * count]
         return TooFast(
-            max(toll.bucket.wait_for(toll.count * count - level) for toll, level in levels),
-            min(int((level + ROUNDING) / toll.count) for toll, level in levels),
+            max(toll.bucket.wait_for(toll.count * count - level) for toll, level in short),
+            min(int((level + ROUNDING) / toll.count) for toll, level in short),
         )
 
     def in_order(self, moment: Moment, costs: Sequence[Cost]) -> list[TooFast | None]:
@@ -121,11 +131,14 @@ class Pace:
         """
         if self.all_or_none(moment, _sum(costs)) is None:
             return [None] * len(costs)
-        return admit([self._tolls(moment, cost) for cost in costs], moment.tick)
+        return self._admit(moment, costs)
 
     def limit(self, submissions: Sequence[Submission], moment: Moment) -> list[Submission | Result]:
         """Put a result in the place of each that is too fast."""
-        slow = self.in_order(moment, [_cost(entry) for entry in submissions])
+        costs = [_cost(entry) for entry in submissions]
+        if self.all_or_none(moment, _sum(costs)) is None:
+            return list(submissions)
+        slow = self._admit(moment, costs)
         return [
             too_fast(refusal) if refusal else entry
             for entry, refusal in zip(submissions, slow, strict=True)
@@ -133,8 +146,13 @@ class Pace:
 
     def give_back(self, moment: Moment, deed: Deed, count: int) -> None:
         """What was taken and came to nothing."""
+        if not count:
+            return
         for toll in self._tolls(moment, ((deed, -count),)):
             toll.bucket.spend(moment.tick, toll.count)
+
+    def _admit(self, moment: Moment, costs: Sequence[Cost]) -> list[TooFast | None]:
+        return admit([self._tolls(moment, cost) for cost in costs], moment.tick)
 
     def _tolls(self, moment: Moment, cost: Cost) -> list[Toll]:
         tolls: list[Toll] = []
@@ -161,10 +179,10 @@ def too_fast(slow: TooFast) -> Result:
 def _sum(costs: Sequence[Cost]) -> Cost:
     if len(costs) == 1:
         return costs[0]
-    total: Counter[Deed] = Counter()
+    total: dict[Deed, int] = {}
     for cost in costs:
         for deed, count in cost:
-            total[deed] += count
+            total[deed] = total.get(deed, 0) + count
     return tuple(total.items())
 
 

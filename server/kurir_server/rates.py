@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
+from msgspec import Struct
+
 Key = TypeVar("Key")
 
 ROUNDING: Final = 1e-6
@@ -37,28 +39,33 @@ class TooFast:
 class Allowance:
     """One bucket, full at first. Times in seconds of a clock; one that goes back gives nothing."""
 
-    __slots__ = ("_at", "_tokens", "rate")
+    __slots__ = ("_at", "_burst", "_tokens", "rate")
 
     def __init__(self, rate: Rate) -> None:
         self.rate = rate
-        self._tokens = float(rate.burst)
+        self._tokens = self._burst = float(rate.burst)
         self._at = -math.inf
 
     def level(self, now: float) -> float:
         """How many are allowed at ``now``."""
         if now <= self._at:
             return self._tokens
-        earned = (now - self._at) * self.rate.per_second
-        return min(float(self.rate.burst), self._tokens + earned)
+        level = self._tokens + (now - self._at) * self.rate.per_second
+        return level if level < self._burst else self._burst
 
     def spend(self, now: float, count: int) -> None:
         """Take ``count``, which the caller has found to be there; a negative one gives back."""
-        self._tokens = min(float(self.rate.burst), max(0.0, self.level(now) - count))
-        self._at = max(now, self._at)
+        self.leave(now, self.level(now) - count)
+
+    def leave(self, now: float, level: float) -> None:
+        """Set what is left at ``now``, by one who has asked for the level and taken something."""
+        self._tokens = min(self._burst, max(0.0, level))
+        if now > self._at:
+            self._at = now
 
     def give_back(self) -> None:
         """One that was taken came to nothing."""
-        self._tokens = min(float(self.rate.burst), self._tokens + 1)
+        self._tokens = min(self._burst, self._tokens + 1)
 
     def look(self, now: float, count: int = 1) -> TooFast | None:
         """Whether ``count`` more are allowed, at most a burst; takes nothing."""
@@ -132,8 +139,7 @@ class Buckets(Generic[Key]):
         return len(self._buckets)
 
 
-@dataclass(frozen=True, slots=True)
-class Toll:
+class Toll(Struct, frozen=True):
     """What one thing takes of one bucket."""
 
     bucket: Allowance

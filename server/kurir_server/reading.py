@@ -6,7 +6,8 @@ Each method is one request's work inside a transaction, in the store's thread.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from kurir_billing.charge import open_charge
 from kurir_server.errors import DamagedError
@@ -22,8 +23,7 @@ from kurir_wire.proofs import open_message
 from kurir_wire.signing import verify
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Struct, frozen=True):
     """A mailbox that a connection may read from now on. ``newest_n``: the last number given out;
     ``waiting``: how many envelopes the reader can expect if it settles as it reads."""
 
@@ -33,8 +33,7 @@ class Opened:
     waiting: int
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """What waits in one mailbox. ``up_to``: everything to this number is in it or gone;
     ``blocked``: nothing comes before a settlement, or ever."""
 

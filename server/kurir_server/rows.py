@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from msgspec import Struct
+
 from kurir_server.ledger_rows import LedgerRows
 from kurir_wire.ids import BusinessId, EnvelopeId, Hash, MailboxId, RelayId
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(Struct, frozen=True):
     """``now``: relay time in seconds UTC, never falling. ``tick``: seconds of a steady clock, for
     rates. ``doubt``: seconds by which ``now`` may be too late."""
 
@@ -29,8 +30,7 @@ class Moment:
         return self.now - self.doubt
 
 
-@dataclass(slots=True)
-class Mailbox:
+class Mailbox(Struct):
     """A mailbox; rules change the counters of a copy and write it back with ``put_counters``.
 
     ``row`` random, ``next_n`` number of the next envelope, ``depth`` and ``size`` what waits
@@ -52,8 +52,7 @@ class Mailbox:
     refused: int
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Struct, frozen=True):
     """An envelope on disk. ``charge`` is the packed charge of a metered one. ``whole``: it is what
     was written; else nothing of it may be handed over."""
 
@@ -64,8 +63,7 @@ class Waiting:
     whole: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(Struct, frozen=True):
     """An envelope that was just removed: its number, bytes, and the hash of its charge."""
 
     n: int

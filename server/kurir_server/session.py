@@ -32,8 +32,9 @@ class Session:
         """See :class:`.websocket.Session`."""
         writer = self._app.writer
         self._connection.receive(data, self._app.clock.moment())
-        output = self._connection.take()
-        self._peer.emit(output.frames, output.close)
+        output = self._connection.take_asked()
+        if output.frames or output.close:
+            self._peer.emit(output.frames, output.close)
         if output.blob_jobs or writer.is_full:
             return self._put(output)
         for job in output.jobs:

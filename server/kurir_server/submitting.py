@@ -7,7 +7,8 @@ commit.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from kurir_server.limits import MAX_BYTES_MAILBOX, MAX_DEPTH_MAILBOX, MAX_NUMBER, MAX_UNSETTLED
 from kurir_server.mailboxes import NO_MAILBOX
@@ -28,8 +29,7 @@ AT_ONCE = 1
 """Seconds until what stood behind one that was not taken may come again: as soon as that has."""
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(Struct, frozen=True):
     """An envelope that was accepted; ``delivery`` is missing for a metered one that was not handed
     over in the transaction that took it."""
 
@@ -39,8 +39,7 @@ class Arrival:
     is_metered: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Submitted:
+class Submitted(Struct, frozen=True):
     """One result per envelope, and what arrived."""
 
     results: list[Result | None]

@@ -309,6 +309,10 @@ class Socket(asyncio.Protocol):
 
     def _end(self) -> None:
         self._is_deaf = True
+        # The library's parser refers to itself: until somebody looks for cycles it stays, and with
+        # it the beginning of a message whose end never came.
+        self._protocol.reader.discard()
+        self._unread, self._offset, self._message = b"", 0, None
         session, self._session = self._session, None
         try:
             if session is not None:

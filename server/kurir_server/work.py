@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from kurir_server.blob_rows import BlobRows
 from kurir_server.limits import NO_ROOM_SECONDS
@@ -31,8 +33,7 @@ class Failed:
     """Nothing of a job holds: the transaction was not committed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True):
     """One request's work.
 
     ``run`` is called in the store's thread inside a transaction; ``done`` in the event loop, after
@@ -47,8 +48,7 @@ class Job:
     barrier: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class BlobJob:
+class BlobJob(Struct, frozen=True):
     """The same for the store of blobs, which has a thread of its own."""
 
     run: Callable[[BlobRows, Moment], Any]
@@ -56,12 +56,11 @@ class BlobJob:
     weight: int = 0
 
 
-@dataclass(slots=True)
-class Output:
+class Output(Struct):
     """What is to be done: frames to send in order, jobs to run, and perhaps a close with a code and
     a reason after the frames."""
 
-    frames: list[bytes] = field(default_factory=list)
-    jobs: list[Job] = field(default_factory=list)
-    blob_jobs: list[BlobJob] = field(default_factory=list)
+    frames: list[bytes] = []
+    jobs: list[Job] = []
+    blob_jobs: list[BlobJob] = []
     close: tuple[int, str] | None = None

@@ -161,10 +161,12 @@ class Writer:
             return
         # Each try may wait for a reader or a broken disk, so one that failed is not repeated soon.
         pause = LOG_SECONDS if self._cut_failed else LOG_IDLE_SECONDS
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), pause)
-            return
-        await self.checkpoint()
+        # Not asyncio.wait_for, which makes a task for each pause between two batches.
+        timer = asyncio.get_running_loop().call_later(pause, self._wake.set)
+        await self._wake.wait()
+        timer.cancel()
+        if not self._queue and not self._stopping:
+            await self.checkpoint()
 
     def _next_batch(self) -> list[Job]:
         batch: list[Job] = []

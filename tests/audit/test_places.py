@@ -10,9 +10,10 @@ import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
+
+from msgspec.structs import replace
 
 from kurir_server.rows import Mailbox, Rows
 from kurir_server.store import Store

@@ -30,7 +30,7 @@ def test_a_message_is_written_and_removed_and_its_mailbox_written_once_a_batch(r
     rig.store.connection.set_trace_callback(None)
     assert [statement.split()[0] for statement in said] == [
         *("BEGIN", "PRAGMA", *["INSERT"] * MESSAGES, "UPDATE", "COMMIT"),
-        *("BEGIN", "PRAGMA", *["DELETE"] * MESSAGES, "UPDATE", "COMMIT"),
+        *("BEGIN", "PRAGMA", *["SELECT", "DELETE"] * MESSAGES, "UPDATE", "COMMIT"),
     ]
     mailbox = rig.run(lambda rows: rows.mailbox_at(row))
     assert mailbox is not None

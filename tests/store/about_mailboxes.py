@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import tracemalloc
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from msgspec.structs import replace
 
 from kurir_server.limits import MAX_NUMBER
 from kurir_server.rows import Aged, Mailbox, Rows, StoredCharge, Taken, Waiting

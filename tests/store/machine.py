@@ -4,7 +4,6 @@ answers, the same refusals, and the same afterwards."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from msgspec.structs import replace
 
 from kurir_server.errors import StorageError
 from kurir_server.ledger_rows import StoredAdjust, StoredCheckpoint, StoredReport

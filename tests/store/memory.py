@@ -186,11 +186,11 @@ class MemoryRows:
     def mailbox(self, mailbox_id: MailboxId) -> Mailbox | None:
         every = self._state.mailboxes.values()
         found = next((box for box in every if box.id == mailbox_id), None)
-        return replace(found) if found else None
+        return copy.copy(found) if found else None
 
     def mailbox_at(self, row: int) -> Mailbox | None:
         found = self._state.mailboxes.get(row)
-        return replace(found) if found else None
+        return copy.copy(found) if found else None
 
     def add_mailbox(
         self, mailbox_id: MailboxId, read_pk: bytes, gate: Hash, keep_until: int

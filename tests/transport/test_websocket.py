@@ -4,6 +4,7 @@ one thing after another in both directions, and how it ends."""
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Awaitable
@@ -374,6 +375,24 @@ async def test_small_frames_take_little_memory_while_they_wait() -> None:
         session.go_on.set()
         await asyncio.wait_for(session.closed.wait(), 60)
         assert session.seen == 52_000
+
+
+async def test_who_goes_within_a_message_leaves_nothing_of_it() -> None:
+    """Also before somebody looks for cycles."""
+    bench = Bench()
+    whole = frame(BINARY, bytes(MIB // 2), says=MAX_FRAME)
+    part = frame(BINARY, bytes(MIB // 2), fin=False)
+    gc.disable()
+    try:
+        async with bench.running(), measured(5 * MIB):
+            for sent in [whole, part] * 8:
+                _, writer, session = await entered(bench)
+                writer.write(sent)
+                writer.close()
+                await asyncio.wait_for(session.closed.wait(), 10)
+    finally:
+        gc.enable()
+    assert bench.errors == []
 
 
 async def test_who_does_not_take_its_answers_may_not_ask() -> None:

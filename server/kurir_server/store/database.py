@@ -27,5 +27,7 @@ class Database(Protocol):
 
     def execute(self, sql: str, parameters: Iterable[Any] = ..., /) -> Cursor: ...
 
+    def executemany(self, sql: str, parameters: Iterable[Any], /) -> Cursor: ...
+
     def each(self, sql: str, parameters: Iterable[Any] = ..., /) -> Iterator[Any]:
         """The rows one by one, as they are wanted."""

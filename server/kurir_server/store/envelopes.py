@@ -68,12 +68,18 @@ class EnvelopeRows:
             yield Waiting(n, envelope_id, body, charge, whole)
 
     def take_envelope(self, row: int, envelope_id: EnvelopeId) -> Taken | None:
+        # Not DELETE … RETURNING: SQLite makes a table in memory for what that returns, which takes
+        # longer than both of these (measured: 7 to 19 µs, where they take 5.5).
         found = self._db.execute(
-            f"""DELETE FROM envelopes WHERE {ROW} = ? AND id = ?
-            RETURNING place, coalesce(length(body), 0), charge""",  # noqa: S608
+            f"""SELECT place, coalesce(length(body), 0), charge FROM envelopes
+            WHERE {ROW} = ? AND id = ?""",  # noqa: S608
             (row, envelope_id),
         ).fetchone()
-        return Taken(parts_of(found[0])[1], *found[1:]) if found else None
+        if found is None:
+            return None
+        place, size, charge = found
+        self._db.execute("DELETE FROM envelopes WHERE place = ?", (place,))
+        return Taken(parts_of(place)[1], size, charge)
 
     def count_handed(self, row: int, up_to: int) -> int:
         found = self._db.execute(

@@ -28,15 +28,22 @@ _HINTS: Final = {
 class Translating:
     """Passes SQL on, turns SQLite's errors into ours, and counts what is damaged."""
 
-    __slots__ = ("_execute", "damaged")
+    __slots__ = ("_execute", "_execute_many", "damaged")
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._execute = connection.execute
+        self._execute_many = connection.executemany
         self.damaged: Counter[str] = Counter()
 
     def execute(self, sql: str, parameters: Iterable[Any] = (), /) -> Cursor:
         try:
             return self._execute(sql, parameters)  # type: ignore[arg-type]
+        except sqlite3.Error as error:
+            raise self._counted(error) from error
+
+    def executemany(self, sql: str, parameters: Iterable[Any], /) -> Cursor:
+        try:
+            return self._execute_many(sql, parameters)
         except sqlite3.Error as error:
             raise self._counted(error) from error
 

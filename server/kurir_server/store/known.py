@@ -9,6 +9,7 @@ one by another connection, the count of changes of one past this.
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, Final
 
 from kurir_server.rows import Business, Mailbox, StoredRateCard
@@ -20,9 +21,6 @@ MOST_BUSINESSES: Final = 1_024
 """Businesses remembered likewise; about 3 MiB."""
 MOST_LANES: Final = 8_192
 """Lanes remembered likewise; about 1 MiB."""
-_COUNTERS: Final = slice(4, 9)
-_KEEP_UNTIL: Final = 9
-_REFUSED: Final = 10
 
 
 class Known:
@@ -35,15 +33,15 @@ class Known:
         self.rate_cards: list[StoredRateCard] | None = None
         self.lanes: dict[bytes, int] = {}
         self.numbered: dict[bytes, tuple[int, int]] = {}
-        self._values: dict[int, list[Any]] = {}
-        self._row_of: dict[MailboxId, int] = {}
-        self._counted: set[int] = set()
+        self._at: dict[int, Mailbox] = {}
+        self._named: dict[MailboxId, Mailbox] = {}
+        self._counted: dict[int, Mailbox] = {}
         self._state: object = None
 
     def begin(self, state: object) -> None:
         """A transaction begins. ``state`` differs if anybody else has written."""
         is_full = (
-            len(self._values) > MOST
+            len(self._at) > MOST
             or len(self.businesses) > MOST_BUSINESSES
             or len(self.lanes) > MOST_LANES
         )
@@ -57,63 +55,64 @@ class Known:
 
     def named(self, mailbox_id: MailboxId) -> Mailbox | None:
         """A copy."""
-        row = self._row_of.get(mailbox_id)
-        return None if row is None else Mailbox(*self._values[row])
+        mailbox = self._named.get(mailbox_id)
+        return None if mailbox is None else copy(mailbox)
 
     def at(self, row: int) -> Mailbox | None:
         """A copy."""
-        values = self._values.get(row)
-        return None if values is None else Mailbox(*values)
+        mailbox = self._at.get(row)
+        return None if mailbox is None else copy(mailbox)
 
     def add(self, values: tuple[Any, ...]) -> Mailbox:
-        """One that was read; its fields as the record has them."""
+        """One that was read; its fields as the record has them.
+
+        :returns: a copy
+        """
         mailbox = Mailbox(*values)
-        self._values[mailbox.row] = list(values)
-        self._row_of[mailbox.id] = mailbox.row
-        return mailbox
+        self._at[mailbox.row] = self._named[mailbox.id] = mailbox
+        return copy(mailbox)
 
     def count(self, mailbox: Mailbox) -> bool:
         """Counters that are to be written.
 
         :returns: whether the mailbox is known; else nothing is noted
         """
-        values = self._values.get(mailbox.row)
-        if values is None:
+        known = self._at.get(mailbox.row)
+        if known is None:
             return False
-        values[_COUNTERS] = counters_of(mailbox)
-        self._counted.add(mailbox.row)
+        known.next_n, known.depth, known.size, known.debt, known.handed_n = counters_of(mailbox)
+        self._counted[known.row] = known
         return True
 
     def take_counted(self) -> list[Mailbox]:
-        """Those whose counters are to be written."""
-        counted = [Mailbox(*self._values[row]) for row in self._counted]
-        self._counted.clear()
-        return counted
+        """Those whose counters are to be written, in the order of rows, which is random."""
+        counted, self._counted = self._counted, {}
+        return [counted[row] for row in sorted(counted)]
 
     def keep(self, row: int, keep_until: int) -> None:
         """It was written so."""
-        if row in self._values:
-            self._values[row][_KEEP_UNTIL] = keep_until
+        if row in self._at:
+            self._at[row].keep_until = keep_until
 
     def refuse(self, row: int, categories: int) -> None:
         """It was written so."""
-        if row in self._values:
-            self._values[row][_REFUSED] = categories
+        if row in self._at:
+            self._at[row].refused = categories
 
     def drop(self, row: int) -> None:
         """It was deleted."""
-        values = self._values.pop(row, None)
-        if values is not None:
-            del self._row_of[values[1]]
-        self._counted.discard(row)
+        mailbox = self._at.pop(row, None)
+        if mailbox is not None:
+            del self._named[mailbox.id]
+        self._counted.pop(row, None)
 
     def _forget(self) -> None:
         self.businesses.clear()
         self.rate_cards = None
         self.lanes.clear()
         self.numbered.clear()
-        self._values.clear()
-        self._row_of.clear()
+        self._at.clear()
+        self._named.clear()
         self._counted.clear()
 
 

@@ -29,7 +29,7 @@ _DELETE: Final = "DELETE FROM mailboxes WHERE row = ?"
 def pad_of(*counters: int) -> bytes:
     """What makes a row as long as any other, so that SQLite writes new counters where the old ones
     stood: a row that grows gets another place, and that tells when it grew."""
-    return bytes(max(0, _MOST - sum(_WIDTHS[counter.bit_length()] for counter in counters)))
+    return bytes(max(0, _MOST - sum([_WIDTHS[counter.bit_length()] for counter in counters])))
 
 
 def _marks(count: int) -> str:
@@ -94,14 +94,18 @@ class MailboxRows:
 
     def write_back_mailboxes(self) -> None:
         """Write the counters that were put, at the end of a transaction."""
-        for mailbox in self._known.take_counted():
-            self._write_counters(mailbox)
+        counted = self._known.take_counted()
+        if counted:
+            self._write_counters(*counted)
 
-    def _write_counters(self, mailbox: Mailbox) -> None:
-        self._db.execute(
+    def _write_counters(self, *mailboxes: Mailbox) -> None:
+        self._db.executemany(
             """UPDATE mailboxes SET next_n = ?, depth = ?, size = ?, debt = ?, handed_n = ?,
             pad = ? WHERE row = ?""",
-            (*(counters := counters_of(mailbox)), pad_of(*counters), mailbox.row),
+            [
+                (*(counters := counters_of(mailbox)), pad_of(*counters), mailbox.row)
+                for mailbox in mailboxes
+            ],
         )
 
     def keep_mailbox(self, row: int, keep_until: int) -> None:

@@ -19,9 +19,11 @@ SUM_BYTES: Final = 8
 
 def sum_of(*values: object) -> bytes:
     """The sum of a row's values, each of whatever type a damaged file has it."""
-    summed = hashlib.blake2b(digest_size=SUM_BYTES)
+    parts: list[bytes] = []
     for value in values:
-        data = value if isinstance(value, bytes) else repr(value).encode()
-        summed.update(b"%c%d:" % (b"b" if data is value else b"v", len(data)))
-        summed.update(data)
-    return summed.digest()
+        if isinstance(value, bytes):
+            parts += (b"b%d:" % len(value), value)
+        else:
+            text = repr(value).encode()
+            parts += (b"v%d:" % len(text), text)
+    return hashlib.blake2b(b"".join(parts), digest_size=SUM_BYTES).digest()
