@@ -49,8 +49,8 @@ class Wire(Protocol):
 
 
 class Outboxes:
-    """All outboxes. ``size`` in bytes, of all together; the length is how many clients had not taken
-    all that was sent to them when it was last looked."""
+    """All outboxes. ``size`` in bytes, of all together; the length is how many clients had not
+    taken all that was sent to them when it was last looked."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.size = 0
