@@ -18,7 +18,7 @@ from kurir_wire.ids import DAY
 from kurir_wire.merkle import Growing
 from tests.server.process import RelayProcess, running
 
-MANY = 60_000
+MANY = 200_000
 OLD_ENVELOPES = """
 CREATE TABLE envelopes (mailbox INTEGER NOT NULL, n INTEGER NOT NULL, id BLOB NOT NULL,
     expires_hour INTEGER NOT NULL, charge BLOB, body BLOB NOT NULL, PRIMARY KEY (mailbox, n)
@@ -164,6 +164,9 @@ async def test_a_relay_from_before_the_ledger(tmp_path: Path) -> None:
         for column in ("starts", "terms_issued", "terms_signature"):
             connection.execute(f"ALTER TABLE businesses DROP COLUMN {column}")
         connection.execute("ALTER TABLE charges DROP COLUMN sum")
+        connection.execute(
+            "CREATE TABLE accepted_seconds (charge BLOB PRIMARY KEY, second INTEGER)"
+        )
         connection.executescript("DROP TABLE envelopes;" + OLD_ENVELOPES)
         connection.execute("UPDATE meta SET value = '1' WHERE key = 'schema_version'")
     refused = relay.run("serve", "--listen", "127.0.0.1:0")
