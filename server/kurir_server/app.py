@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import signal
@@ -287,13 +288,23 @@ async def serve(config: Config, log: Log, opener: Callable[[Path], Store] = Stor
             config.ready_file.unlink(missing_ok=True)
         keys = keyfiles.load(config.keys)
         tls = context_for(*config.tls) if config.tls is not None else None
+        # Before the database is brought forward, from which there is no way back.
+        minute, sure = await asyncio.to_thread(_look_at_database, config, keys)
+        clock = Clock(log, config.demo_clock)
+        clock.start(minute * MINUTE, sure * MINUTE)
+        check_certificate(keys, clock.moment().now, log)
         store = await open_async(config.db, opener)
         try:
-            minute, sure = await store.run(lambda opened: check_database(opened, config, keys))
             async with blobs_beside(config.db, keys.relay_id, config.blobs) as blobs:
-                await _serve(config, log, keys, tls, store, blobs, minute, sure)
+                await _serve(config, log, keys, tls, store, blobs, clock, minute)
         finally:
             await store.close()
+
+
+def _look_at_database(config: Config, keys: RelayKeys) -> tuple[int, int]:
+    """:raises RelayError: as :func:`check_database`; nothing of the file has changed"""
+    with contextlib.closing(Store.inspect(config.db, older=True)) as store:
+        return check_database(store, config, keys)
 
 
 async def _serve(
