@@ -18,7 +18,7 @@ from typing import Final
 from kurir_server import keyfiles
 from kurir_server.blob_writer import BlobWriter, OpenBlobs, blobs_beside
 from kurir_server.clock import Clock
-from kurir_server.config import Config, shown, write_ready
+from kurir_server.config import CANNOT_LISTEN, Config, shown, write_ready
 from kurir_server.connection import Connection
 from kurir_server.errors import ConfigError
 from kurir_server.health import Facts, Health
@@ -314,12 +314,9 @@ async def _serve(
     tls: ssl.SSLContext | None,
     store: AsyncStore,
     blobs: OpenBlobs | None,
+    clock: Clock,
     minute: int,
-    sure: int,
 ) -> None:
-    clock = Clock(log, config.demo_clock)
-    clock.start(minute * MINUTE, sure * MINUTE)
-    check_certificate(keys, clock.moment().now, log)
     log(Event.STARTED, version=version("kurir"), relay=keys.relay_id.hex(), pid=os.getpid())
     app = App(keys, store, clock, log, minute, blobs)
     reload = Reload(config, log, tls, app)
@@ -342,7 +339,10 @@ async def _serve(
         writing.append(asyncio.create_task(app.blobs.run()))
     try:
         await app.learn()
-        address = shown(*await listener.start(config.host, config.port, tls))
+        try:
+            address = shown(*await listener.start(config.host, config.port, tls))
+        except ConfigError as refused:
+            raise ConfigError(str(refused), refused.hint or CANNOT_LISTEN) from refused
         log(Event.READY, listen=address, tls=tls is not None)
         if config.ready_file is not None:
             write_ready(config.ready_file, address)
