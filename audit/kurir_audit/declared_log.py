@@ -58,6 +58,7 @@ LOG: Final = (
         (
             _field("part", "Says which: log, certificate or tls."),
             _field("error", "Says what is wrong with the operator's file."),
+            _field("hint", "Says what the operator can do about it."),
         ),
     ),
     Group(

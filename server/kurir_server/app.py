@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import secrets
@@ -18,7 +19,7 @@ from typing import Final
 from kurir_server import keyfiles
 from kurir_server.blob_writer import BlobWriter, OpenBlobs, blobs_beside
 from kurir_server.clock import Clock
-from kurir_server.config import Config, shown, write_ready
+from kurir_server.config import CANNOT_LISTEN, Config, shown, write_ready
 from kurir_server.connection import Connection
 from kurir_server.errors import ConfigError
 from kurir_server.health import Facts, Health
@@ -290,13 +291,23 @@ async def serve(config: Config, log: Log, opener: Callable[[Path], Store] = Stor
             config.ready_file.unlink(missing_ok=True)
         keys = keyfiles.load(config.keys)
         tls = context_for(*config.tls) if config.tls is not None else None
+        # Before the database is brought forward, from which there is no way back.
+        minute, sure = await asyncio.to_thread(_look_at_database, config, keys)
+        clock = Clock(log, config.demo_clock)
+        clock.start(minute * MINUTE, sure * MINUTE)
+        check_certificate(keys, clock.moment().now, log)
         store = await open_async(config.db, opener)
         try:
-            minute, sure = await store.run(lambda opened: check_database(opened, config, keys))
             async with blobs_beside(config.db, keys.relay_id, config.blobs) as blobs:
-                await _serve(config, log, keys, tls, store, blobs, minute, sure)
+                await _serve(config, log, keys, tls, store, blobs, clock, minute)
         finally:
             await store.close()
+
+
+def _look_at_database(config: Config, keys: RelayKeys) -> tuple[int, int]:
+    """:raises RelayError: as :func:`check_database`; nothing of the file has changed"""
+    with contextlib.closing(Store.inspect(config.db, older=True)) as store:
+        return check_database(store, config, keys)
 
 
 async def _serve(
@@ -306,12 +317,9 @@ async def _serve(
     tls: ssl.SSLContext | None,
     store: AsyncStore,
     blobs: OpenBlobs | None,
+    clock: Clock,
     minute: int,
-    sure: int,
 ) -> None:
-    clock = Clock(log, config.demo_clock)
-    clock.start(minute * MINUTE, sure * MINUTE)
-    check_certificate(keys, clock.moment().now, log)
     log(Event.STARTED, version=version("kurir"), relay=keys.relay_id.hex(), pid=os.getpid())
     app = App(keys, store, clock, log, minute, blobs)
     reload = Reload(config, log, tls, app)
@@ -334,7 +342,10 @@ async def _serve(
         writing.append(asyncio.create_task(app.blobs.run()))
     try:
         await app.learn()
-        address = shown(*await listener.start(config.host, config.port, tls))
+        try:
+            address = shown(*await listener.start(config.host, config.port, tls))
+        except ConfigError as refused:
+            raise ConfigError(str(refused), refused.hint or CANNOT_LISTEN) from refused
         log(Event.READY, listen=address, tls=tls is not None)
         if config.ready_file is not None:
             write_ready(config.ready_file, address)

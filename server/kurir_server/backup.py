@@ -23,18 +23,19 @@ from kurir_server.startup import only_one
 from kurir_server.writer import inspected, offline, upgraded
 from kurir_wire.ids import DAY, MINUTE, EnvelopeId
 
-BESIDE = ("", "-wal", "-shm")
-"""What SQLite keeps beside a database: put in another's place they would damage it."""
+BESIDE = ("", "-wal", "-shm", "-journal")
+"""A database, and what SQLite keeps beside it: a log of another one would be replayed into it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
     """``made_at``: relay time of the backup, in seconds. ``former``: where the former database is
-    now, if there was one."""
+    now, if there was one. ``stray``: where the log of one is now that was there no more."""
 
     made_at: int
     recovered: Recovered
     former: Path | None
+    stray: Path | None = None
 
 
 def make(db: Path, target: Path) -> int:
@@ -65,48 +66,82 @@ def restore(
     :param now: the machine's time, in seconds
     :param ledger: an export of the ledger that is newer than the backup
     :param after_loss: the ledger's days since the backup are lost
-    :param replace: there is a database; it is moved aside
+    :param replace: there is a database, or a log of one; it is moved aside
     :raises ConfigError: a relay runs on the database, there is one, the backup is of another relay,
         or a day has ended since it was made
     :raises DatabaseError: not a backup, or damaged
     """
     former = db.with_name(db.name + ".former")
+    prepared = db.with_name(db.name + ".restored")
+    # Nothing but a restore that was broken off while it moved files leaves both of these.
+    was_broken_off = prepared.exists() and bool(_there(former)) and not db.exists()
     with ExitStack() as stack:
         if db.exists():
             stack.enter_context(only_one(db))
-            if not replace:
-                raise ConfigError(
-                    f"{db} exists", "if it is to be replaced, give --replace: it is moved aside"
-                )
-            if former.exists():
-                raise ConfigError(
-                    f"{former} exists already: the database before the last restore",
-                    "move it away, or remove it if nothing in it is needed any more",
-                )
-        prepared = db.with_name(db.name + ".restored")
+        there = _there(db)
+        if there and not replace:
+            raise ConfigError(
+                f"{_named(db, there[0])} exists",
+                "if it is to be replaced, give --replace: it is moved aside, with all that belongs "
+                "to it",
+            )
+        in_the_way = [s for s in _there(former) if s in there or not was_broken_off]
+        if there and in_the_way:
+            raise ConfigError(
+                f"{_named(former, in_the_way[0])} exists already: of the database before the last "
+                "restore",
+                f"move {former.name} away with what is beside it ({', '.join(BESIDE[1:])}), or "
+                "remove it if nothing in it is needed any more",
+            )
+        if was_broken_off:
+            _move(db, there, former)
         prepared.unlink(missing_ok=True)
         with new_file(prepared) as partial:
             if not backup.is_file():
-                raise DatabaseError(f"there is no backup {backup}")
+                raise DatabaseError(f"there is no backup {backup}", "give another file")
             shutil.copyfile(backup, partial)
             made_at, recovered = _prepare(partial, backup, keys, now, ledger, after_loss=after_loss)
-        existed = db.exists()
-        if existed:
-            # The database first: without it no relay starts, should this be interrupted.
-            for suffix in BESIDE:
-                there = db.with_name(db.name + suffix)
-                if there.exists():
-                    there.replace(former.with_name(former.name + suffix))
+        there = _there(db)
+        _move(db, there, former)
         prepared.replace(db)
         sync(db.parent)
-    return Restored(made_at, recovered, former if existed else None)
+    moved = _there(former) if there or was_broken_off else []
+    if "" in moved:
+        return Restored(made_at, recovered, former)
+    logs = [_named(former, suffix) for suffix in moved if suffix != "-shm"]
+    return Restored(made_at, recovered, None, logs[0] if logs else None)
+
+
+def _there(db: Path) -> list[str]:
+    """What there is of a database, the file itself first."""
+    return [suffix for suffix in BESIDE if _named(db, suffix).exists()]
+
+
+def _named(db: Path, suffix: str) -> Path:
+    return db.with_name(db.name + suffix)
+
+
+def _move(db: Path, suffixes: list[str], former: Path) -> None:
+    """The database first: without it no relay starts, should this be broken off, and without its
+    log it would have forgotten what it acknowledged. Each on disk before the next."""
+    for suffix in suffixes:
+        _named(db, suffix).replace(_named(former, suffix))
+        sync(db.parent)
 
 
 def _prepare(
     partial: Path, backup: Path, keys: RelayKeys, now: int, ledger: Path | None, *, after_loss: bool
 ) -> tuple[int, Recovered]:
     """All that a backup needs to become a database, done to a copy of it."""
-    with upgraded(partial) as store:
+    with ExitStack() as stack:
+        try:
+            store = stack.enter_context(upgraded(partial))
+            store.origin()
+        except DatabaseError as error:
+            said = str(error).replace(str(partial), str(backup))
+            # Not to restore a backup, which is what somebody is doing here.
+            hint = "give another backup" if "restore" in (error.hint or "") else error.hint
+            raise DatabaseError(said, hint) from error
         minute = store.backup_minute
         if minute is None:
             raise DatabaseError(

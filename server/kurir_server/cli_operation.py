@@ -104,7 +104,7 @@ def backup(db: Path, out: Path) -> None:
 @KEYS
 @click.option("--ledger", type=FILE, help="The newest file of: kurir-relay ledger export.")
 @click.option("--after-loss", is_flag=True, help="Days of the ledger since the backup are lost.")
-@click.option("--replace", is_flag=True, help="Move the database that is there aside.")
+@click.option("--replace", is_flag=True, help="Move the database, or log, that is there aside.")
 @reporting
 def restore(
     backup: Path,
@@ -141,6 +141,12 @@ def _say_restored(db: Path, done: Restored) -> None:
         )
     if done.former is not None:
         click.echo(f"the former database is {done.former}; remove it when nothing in it is needed")
+    if done.stray is not None:
+        click.echo(
+            f"{done.stray} is the log of a database that was not there any more, and holds what "
+            "that one acknowledged last; keep the two together, or remove it when nothing in it is "
+            "needed"
+        )
 
 
 def _minute(seconds: int) -> str:

@@ -5,10 +5,17 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from kurir_server.blobs import DEFAULT_ROOM, Room
 from kurir_server.errors import ConfigError
 from kurir_wire.links import is_loopback
+
+CANNOT_LISTEN: Final = (
+    "end what listens there, or give another --listen; ports under 1024 need the capability "
+    "CAP_NET_BIND_SERVICE"
+)
+"""What to do about an address that cannot be bound."""
 
 
 @dataclass(frozen=True, slots=True)

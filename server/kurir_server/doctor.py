@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 from kurir_server import inspection, keyfiles, tls
 from kurir_server.blob_writer import MOVE_AWAY, blobs_file, inspect_blobs
-from kurir_server.config import Config, shown
+from kurir_server.config import CANNOT_LISTEN, Config, shown
 from kurir_server.errors import KeyFileError, RelayError
 from kurir_server.health import MIN_FREE
 from kurir_server.keys import RelayKeys
@@ -82,15 +82,18 @@ def examine(
         yield from _keys(config, keys, now)
     yield from _permissions(config)
     latest = now
+    owner: bytes | None = None
     try:
         with inspected(config.db) as store, store.reading():
             yield from _database(config, store, keys, now)
+            if keys is None or store.relay_id == keys.relay_id:
+                owner = store.relay_id
             latest = max(now, store.rows.minute() * MINUTE)
             if keys is not None and store.relay_id == keys.relay_id:
                 yield from _contents(store.rows, store.checks, keys, now, quick=quick)
     except RelayError as error:
         yield _problem("database", error)
-    yield from _attachments(config, keys, latest, quick=quick)
+    yield from _attachments(config, owner, latest, quick=quick)
 
 
 def _configuration(config: Config, *, bind: bool) -> Iterator[Finding]:
@@ -120,8 +123,7 @@ def _configuration(config: Config, *, bind: bool) -> Iterator[Finding]:
                 "configuration",
                 State.PROBLEM,
                 f"cannot listen on {where}: {reason}",
-                "end what listens there, or give another --listen; ports under 1024 need the "
-                "capability CAP_NET_BIND_SERVICE",
+                CANNOT_LISTEN,
             )
     else:
         found = f"{where} is free"
@@ -179,8 +181,11 @@ def _permissions(config: Config) -> Iterator[Finding]:
         _beside(path, suffix) for path in (db, blobs_file(db)) for suffix in ("", "-wal", "-shm")
     ]
     secret = [path for path in files if path.exists()]
+    looked_at = ["the database"] if db.exists() else []
     if config.keys.is_dir():
-        secret += sorted(path for path in config.keys.iterdir() if path.suffix == ".key")
+        secret_keys = sorted(path for path in config.keys.iterdir() if path.suffix == ".key")
+        secret += secret_keys
+        looked_at = [*(["the keys"] if secret_keys else []), *looked_at]
     if config.tls_key is not None and config.tls_key.exists():
         secret.append(config.tls_key)
     open_files = [path for path in secret if path.stat().st_mode & 0o077]
@@ -207,8 +212,10 @@ def _permissions(config: Config) -> Iterator[Finding]:
                 f"{path} is of another user than the database",
                 f"chown {owner} {path}",
             )
-    if not open_files:
-        yield Finding("permissions", State.OK, "keys and database are the operator's alone")
+    if looked_at and not open_files:
+        are = "is" if looked_at == ["the database"] else "are"
+        what = " and ".join(looked_at)
+        yield Finding("permissions", State.OK, f"{what} {are} the operator's alone")
 
 
 def _database(
@@ -292,8 +299,10 @@ def _contents(
 
 
 def _attachments(
-    config: Config, keys: RelayKeys | None, now: int, *, quick: bool
+    config: Config, owner: bytes | None, now: int, *, quick: bool
 ) -> Iterator[Finding]:
+    """:param owner: the relay whose they have to be; ``None`` where keys and database disagree or
+    it is not known: whose they are is no reason then to throw them away"""
     path, check = blobs_file(config.db), "attachments"
     if not path.exists():
         folder = path.resolve().parent
@@ -304,7 +313,7 @@ def _attachments(
             yield Finding(check, State.PROBLEM, f"there is no folder {folder}", todo)
         return
     try:
-        with inspect_blobs(path, keys.relay_id if keys is not None else None) as blobs:
+        with inspect_blobs(path, owner) as blobs:
             wrong = blobs.damage(now // HOUR, full=not quick)
             for what in wrong:
                 yield Finding(check, State.PROBLEM, f"{path} is damaged: {what}", MOVE_AWAY)

@@ -163,10 +163,7 @@ def _read(path: Path, length: int = SEED_BYTES) -> bytes:
         text = path.read_text("ascii")
         seed = bytes.fromhex(text)
     except OSError as error:
-        raise KeyFileError(
-            f"cannot read {path}: {error.strerror}",
-            "give the folder with --keys, or make keys with: kurir-relay init",
-        ) from error
+        raise KeyFileError(f"cannot read {path}: {error.strerror}", _hint_for(path)) from error
     except ValueError as error:
         raise KeyFileError(f"{path} is damaged", "restore it from a backup") from error
     if stat.S_IMODE(mode) & 0o077:
@@ -174,6 +171,17 @@ def _read(path: Path, length: int = SEED_BYTES) -> bytes:
     if len(seed) != length:
         raise KeyFileError(f"{path} is damaged", "restore it from a backup")
     return seed
+
+
+def _hint_for(path: Path) -> str:
+    """What to do about a key that cannot be read."""
+    if path.exists():
+        return "the user that runs this must be able to read the folder of the keys, and all in it"
+    if not any((path.parent / name).exists() for name in (*WORKING, PRF)):
+        return "give the folder with --keys, or make keys with: kurir-relay init"
+    if path.name in (ROOT, REPORT):
+        return "bring it back from where it is kept, for as long as this takes"
+    return "the relay's other keys are there: put the copy of the folder back"
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -70,7 +70,7 @@ FIELDS: Final = {
     Event.READY: Shape(Level.INFO, ("listen", "tls")),
     Event.METRICS: Shape(Level.INFO, ("listen",)),
     Event.RELOADED: Shape(Level.INFO, ("part",)),
-    Event.RELOAD_FAILED: Shape(Level.ERROR, ("part", "error")),
+    Event.RELOAD_FAILED: Shape(Level.ERROR, ("part", "error", "hint")),
     Event.UNREADY: Shape(Level.WARNING, ("reason",)),
     Event.READY_AGAIN: Shape(Level.INFO, ()),
     Event.STOPPING: Shape(Level.INFO, ("signal",)),

@@ -56,7 +56,7 @@ class Reload:
         try:
             again()
         except RelayError as error:
-            self._log(Event.RELOAD_FAILED, part=name, error=str(error))
+            self._log(Event.RELOAD_FAILED, part=name, error=str(error), hint=error.hint or "")
         else:
             self._log(Event.RELOADED, part=name)
 

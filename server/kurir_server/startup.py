@@ -43,6 +43,9 @@ class Opened(Protocol):
     @property
     def backup_minute(self) -> int | None: ...
 
+    @property
+    def has_ledger(self) -> bool: ...
+
     def damage(self, *, full: bool) -> list[str]: ...
 
 
@@ -81,7 +84,11 @@ def is_served(db: Path) -> bool:
 
 
 def check_database(store: Opened, config: Config, keys: RelayKeys) -> tuple[int, int]:
-    """:returns: the last minute on disk, and the one that was sure then
+    """What is refused has to stay as it is, so this comes before an older database is brought
+    forward.
+
+    :param store: open for reading; it may be of an older version
+    :returns: the last minute on disk, and the one that was sure then
     :raises ConfigError: it is another relay's
     :raises DatabaseError: damaged, or a backup
     """
@@ -100,7 +107,7 @@ def check_database(store: Opened, config: Config, keys: RelayKeys) -> tuple[int,
     if damage:
         raise damaged(config.db, damage[0])
     try:
-        contradiction = ledger_edge(store.rows, keys)
+        contradiction = ledger_edge(store.rows, keys) if store.has_ledger else None
     except StorageError as error:
         contradiction = f"the ledger cannot be read: {error}"
     if contradiction is not None:

@@ -9,6 +9,10 @@ from cryptography import x509
 
 from kurir_server.errors import ConfigError
 
+READ_HINT = (
+    "give the certificate with --tls-cert and its key with --tls-key; the user that the relay runs "
+    "as must be able to read both"
+)
 HINT = "both are PEM files, the certificate with its chain, the key without a passphrase"
 
 
@@ -42,7 +46,7 @@ def ends_at(cert: Path) -> int:
     try:
         found = x509.load_pem_x509_certificates(cert.read_bytes())
     except OSError as error:
-        raise ConfigError(f"cannot read {cert}: {error.strerror}") from error
+        raise ConfigError(f"cannot read {cert}: {error.strerror}", READ_HINT) from error
     except ValueError as error:
         raise ConfigError(f"{cert} holds no certificate", HINT) from error
     return int(found[0].not_valid_after_utc.timestamp())
@@ -53,7 +57,17 @@ def _load(context: ssl.SSLContext, cert: Path, key: Path) -> None:
         # Without a function for it, OpenSSL asks the terminal for a passphrase, and waits.
         context.load_cert_chain(cert, key, password=_no_passphrase)
     except (OSError, ssl.SSLError, ValueError) as error:
+        # OpenSSL does not say which of the two it could not read.
+        for path in (cert, key):
+            _check_readable(path)
         raise ConfigError(f"cannot use the TLS certificate {cert} with its key", HINT) from error
+
+
+def _check_readable(path: Path) -> None:
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}", READ_HINT) from error
 
 
 def _no_passphrase() -> str:

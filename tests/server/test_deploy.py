@@ -71,6 +71,10 @@ def test_the_timers_commands_are_some() -> None:
     assert flag == "-ec"
     found = [parsed(words)[0] for words in commands_in(script)]
     assert found == ["backup", "export"]
+    kept = int(prune[prune.index("-mmin") + 1].removeprefix("+"))
+    told = (ROOT / "docs" / "operations.md").read_text("utf-8").split()
+    assert "the timer keeps two days of them, about 48." in " ".join(told)
+    assert kept == 2 * 24 * 60
     # What it deletes is what it makes.
     made = [Path(words[-1]).name for words in commands_in(script)]
     patterns = [word for word in prune if word.endswith(("db", "jsonl"))]

@@ -378,3 +378,20 @@ def test_the_command(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr == ""
     assert any(f["check"] == "database" and f["todo"] for f in json.loads(done.stdout))
+
+
+def test_of_files_that_are_not_there_nothing_is_said(tmp_path: Path) -> None:
+    relay = RelayProcess(tmp_path)
+    done = relay.run("doctor")
+    assert done.returncode == 1
+    assert "permissions" not in done.stdout
+    lines = done.stdout.splitlines()
+    (at,) = (n for n, line in enumerate(lines) if line.startswith("problem  database"))
+    assert f"there is no database {relay.db}" in lines[at]
+    assert "→ give another --db, or make one with: kurir-relay init" in lines[at + 1]
+    relay.init()
+    relay.db.unlink()
+    assert "permissions    the keys are the operator's alone" in relay.run("doctor").stdout
+    shutil.rmtree(keyfiles.default_folder(relay.db))
+    relay.db.touch(mode=0o600)
+    assert "permissions    the database is the operator's alone" in relay.run("doctor").stdout

@@ -75,6 +75,34 @@ def test_what_is_sound(rig: Rig) -> None:
         assert "of this version" in found.found
 
 
+def said(rig: Rig, keys: Path) -> list[str]:
+    """Of attachments, by a doctor that is given other keys."""
+    config = Config(rig.store.path, "127.0.0.1", 0, keys)
+    return [f.found for f in examine(config, rig.now) if f.check == "attachments" and f.todo]
+
+
+def test_with_wrong_keys_no_attachments_are_thrown_away(rig: Rig, tmp_path: Path) -> None:
+    """They are of the database's relay; or of the keys', if it is the database that is wrong."""
+    fill(rig)
+    other = tmp_path / "other.keys"
+    keyfiles.create(other, rig.now)
+    assert said(rig, other) == []
+    assert said(rig, tmp_path / "none.keys") == []
+    mine = keyfiles.default_folder(rig.store.path)
+    rig.store.connection.execute("UPDATE meta SET value = 'aa' WHERE key = 'relay_id'")
+    assert said(rig, mine) == []
+    rig.store.connection.execute("UPDATE meta SET value = 'x' WHERE key = 'schema_version'")
+    assert said(rig, mine) == [], "nobody knows whose the database is"
+
+
+def test_of_another_relay_than_keys_and_database(rig: Rig, tmp_path: Path) -> None:
+    fill(rig)
+    change(rig, "UPDATE meta SET value = 'aa' WHERE key = 'relay_id'")
+    for keys in (keyfiles.default_folder(rig.store.path), tmp_path / "none.keys"):
+        (found,) = said(rig, keys)
+        assert "belongs to another relay" in found
+
+
 def test_one_that_ended_and_is_half_removed_is_sound(rig: Rig) -> None:
     fill(rig)
     rig.run_blobs(lambda rows: rows.end_blob(stored(rows, ID).row))

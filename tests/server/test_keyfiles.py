@@ -11,6 +11,9 @@ from kurir_server import keyfiles
 from kurir_server.errors import KeyFileError
 from tests.server.rig import START
 
+ALL_OF_THEM = (*keyfiles.WORKING, keyfiles.PRF)
+"""That serving needs."""
+
 
 def test_a_folder_keeps_its_keys(tmp_path: Path) -> None:
     made = keyfiles.create(tmp_path / "keys", START)
@@ -104,3 +107,36 @@ def test_a_folder_from_before_there_were_reports_is_renewed(tmp_path: Path) -> N
     assert keyfiles.load(tmp_path) == renewed
     assert renewed.relay_id == made.relay_id
     assert keyfiles.load_report_key(tmp_path, renewed.cert).public == renewed.cert.report_pk
+
+
+def hint_of(folder: Path) -> str:
+    with pytest.raises(KeyFileError) as caught:
+        keyfiles.load(folder)
+    return str(caught.value.hint)
+
+
+@pytest.mark.parametrize("name", [name for name in ALL_OF_THEM if name != keyfiles.CHECKPOINT])
+def test_one_key_that_is_missing_comes_from_the_copy(tmp_path: Path, name: str) -> None:
+    """New ones would be another relay's."""
+    keyfiles.create(tmp_path, START)
+    (tmp_path / name).unlink()
+    assert "put the copy of the folder back" in hint_of(tmp_path)
+    assert "init" not in hint_of(tmp_path)
+
+
+def test_where_no_key_is_they_may_be_elsewhere(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "none"):
+        assert "--keys" in hint_of(folder)
+        assert "kurir-relay init" in hint_of(folder)
+
+
+def test_keys_that_are_kept_elsewhere_are_brought_back(tmp_path: Path) -> None:
+    made = keyfiles.create(tmp_path, START)
+    for name in (keyfiles.ROOT, keyfiles.REPORT):
+        (tmp_path / name).unlink()
+    with pytest.raises(KeyFileError) as of_root:
+        keyfiles.renew(tmp_path, START)
+    with pytest.raises(KeyFileError) as of_report:
+        keyfiles.load_report_key(tmp_path, made.cert)
+    for caught in (of_root, of_report):
+        assert "bring it back from where it is kept" in str(caught.value.hint)

@@ -91,7 +91,7 @@ def test_what_does_not_start(tmp_path: Path) -> None:
         (("--listen", "7474"), 2, "HOST:PORT"),
         (("--listen", "127.0.0.1:70000"), 2, "HOST:PORT"),
         (("--tls-cert", "none.pem"), 2, "a certificate needs its key"),
-        (("--tls-cert", "none.pem", "--tls-key", "none.key"), 2, "cannot use the TLS certificate"),
+        (("--tls-cert", "none.pem", "--tls-key", "none.key"), 2, "cannot read none.pem"),
     ):
         done = relay.run("serve", *arguments, *ready)
         assert done.returncode == code, done.stderr
@@ -121,6 +121,7 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
         done = RelayProcess(tmp_path / "other").init().run("serve", "--listen", relay.address)
         assert done.returncode == 2
         assert "cannot listen on" in done.stderr
+        assert "hint: end what listens there, or give another --listen" in done.stderr
         assert relay.stop() == 0
 
 

@@ -68,11 +68,16 @@ async def test_a_new_tls_certificate_and_a_broken_one(tmp_path: Path) -> None:
                 line = (await reload(relay))[-1]
                 assert (line["event"], line["part"]) == ("reload-failed", "tls")
                 assert "cannot use the TLS certificate" in line["error"]
+                assert line["hint"] == tls.HINT
                 async with secure(relay, good):
                     pass
                 secret.write_bytes(broken)
             tls_files(tmp_path, passphrase=b"secret")
             assert (await reload(relay))[-1]["event"] == "reload-failed"
+            secret.unlink()
+            line = (await reload(relay))[-1]
+            assert line["error"] == f"cannot read {secret}: No such file or directory"
+            assert "--tls-key" in line["hint"]
             async with secure(relay, good):
                 pass
             assert (await early.beacon()).minute > 0
@@ -179,3 +184,19 @@ def test_when_a_certificate_ends(tmp_path: Path) -> None:
         tls.ends_at(pem)
     with pytest.raises(ConfigError, match="cannot read"):
         tls.ends_at(tmp_path / "none.pem")
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_tls_file_that_is_missing_is_named(tmp_path: Path, number: int) -> None:
+    """And not the other one."""
+    files = list(tls_files(tmp_path))
+    files[number] = tmp_path / "nope"
+    relay = RelayProcess(tmp_path).init()
+    options = ("--tls-cert", str(files[0]), "--tls-key", str(files[1]))
+    for command in (("serve", "--listen", "127.0.0.1:0"), ("doctor",)):
+        done = relay.run(*command, *options)
+        said = done.stdout + done.stderr
+        assert done.returncode != 0
+        assert f"cannot read {tmp_path / 'nope'}: No such file or directory" in said
+        assert str(files[1 - number]) not in said
+        assert "--tls-cert" in said, "what to do"

@@ -33,7 +33,7 @@ from kurir_server.store.ledger import LedgerRows
 from kurir_server.store.mailboxes import MailboxRows
 from kurir_server.store.reports import ReportRows
 from kurir_server.store.schema import PAGE_BYTES, SCHEMA, SCHEMA_VERSION
-from kurir_server.store.upgrade import upgrade
+from kurir_server.store.upgrade import LEDGER_VERSION, upgrade, version_of
 
 T = TypeVar("T")
 
@@ -109,10 +109,7 @@ class Store:
         :param bring_forward: change one of an older version; only while no relay serves it
         :raises DatabaseError: missing, damaged, of another version, or not durable
         """
-        if not path.is_file():
-            raise DatabaseError(
-                f"there is no database {path}", f"make one with: kurir-relay init --db {path}"
-            )
+        _find(path)
         try:
             connection = opening.connect(path)
         except sqlite3.Error as error:
@@ -131,19 +128,19 @@ class Store:
         return cls(connection, path)
 
     @classmethod
-    def inspect(cls, path: Path) -> Store:
+    def inspect(cls, path: Path, *, older: bool = False) -> Store:
         """Open a database, or a backup, for reading only: nothing of the file changes.
 
+        :param older: one that could be brought forward will do; the present tables may be missing
         :raises DatabaseError: missing, damaged or of another version
         """
-        if not path.is_file():
-            raise DatabaseError(f"there is no database {path}")
+        _find(path)
         try:
             connection = opening.connect(path.absolute().as_uri() + "?mode=ro", uri=True)
         except sqlite3.Error as error:
             raise DatabaseError(f"cannot read {path}: {error}", hint_for(error)) from error
         try:
-            opening.check_version(connection, path)
+            opening.check_version(connection, path, older=older)
         except (sqlite3.Error, UnicodeDecodeError) as error:
             connection.close()
             raise DatabaseError(f"cannot read {path}: {error}", hint_for(error)) from error
@@ -195,6 +192,11 @@ class Store:
         """What was met since the last call that is not as it was written, and how often."""
         met, self._database.damaged = self._database.damaged, Counter()
         return met
+
+    @property
+    def has_ledger(self) -> bool:
+        """Whether it is of a version that has one."""
+        return (version_of(self._connection) or 0) >= LEDGER_VERSION
 
     @property
     def backup_minute(self) -> int | None:
@@ -343,6 +345,15 @@ class Store:
             return self._connection.execute(sql).fetchall()
         except sqlite3.Error as error:
             raise translated(error) from error
+
+
+def _find(path: Path) -> None:
+    """:raises DatabaseError: there is no such file"""
+    if not path.is_file():
+        raise DatabaseError(
+            f"there is no database {path}",
+            f"give another --db, or make one with: kurir-relay init --db {path}",
+        )
 
 
 class AsyncStore:

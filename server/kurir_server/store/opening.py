@@ -65,8 +65,9 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
     check_version(connection, path)
 
 
-def check_version(connection: sqlite3.Connection, path: Path) -> None:
-    """:raises DatabaseError: not a database of this version"""
+def check_version(connection: sqlite3.Connection, path: Path, *, older: bool = False) -> None:
+    """:param older: one that could be brought forward will do
+    :raises DatabaseError: not a database of this version"""
     version = version_of(connection)
     if version is None:
         raise DatabaseError(
@@ -74,6 +75,8 @@ def check_version(connection: sqlite3.Connection, path: Path) -> None:
             "if kurir-relay init was interrupted, remove it and its keys, and run init again; "
             "else put a backup in its place with: kurir-relay restore",
         )
+    if older and 1 <= version < SCHEMA_VERSION:
+        return
     if version < SCHEMA_VERSION:
         raise DatabaseError(
             f"{path} is of an older kurir-relay (schema version {version})",

@@ -27,6 +27,9 @@ from kurir_wire.codec import pack
 from kurir_wire.errors import WireError
 from kurir_wire.ids import RelayId
 
+LEDGER_VERSION: Final = 2
+"""Since which there is a ledger."""
+
 
 def version_of(connection: sqlite3.Connection) -> int | None:
     """The schema version that a database says it has."""
