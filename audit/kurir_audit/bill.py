@@ -47,8 +47,15 @@ def _write(outcomes: list[Billed | Refused], out: Path | None) -> None:
     if out is None:
         sys.stdout.buffer.writelines(lines)
         return
+    # What was there before stays until all of it is written.
+    is_file = out.is_file() or not out.exists()
+    partial = out.with_name(out.name + ".new") if is_file else out
     try:
-        with out.open("wb") as file:
+        with partial.open("wb") as file:
             file.writelines(lines)
+        if is_file:
+            partial.replace(out)
     except OSError as error:
+        if is_file:
+            partial.unlink(missing_ok=True)
         raise AuditError(f"cannot write {out}: {reason(error)}") from error

@@ -9,6 +9,7 @@ blind, or found what it cannot judge without a baseline. Errors go to standard e
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -186,7 +187,7 @@ def ledger_command(
     wanted = [ledger_invoice.name_of(invoice) for invoice in given.values()]
     accounts = [ledger.examine(file, wanted) for file in files]
     forks = ledger.forks(accounts)
-    for account in accounts:
+    for account in ledger.longest(accounts):
         forks += (found for note in notes if (found := ledger.missing(account, note)))
         for file, invoice in given.items():
             found = None if account.fault else ledger_invoice.difference(account, invoice)
@@ -300,6 +301,7 @@ def run(arguments: list[str]) -> int:
     """One command; returns its exit code."""
     try:
         code: Any = cli.main(arguments, prog_name="kurir-audit", standalone_mode=False)
+        sys.stdout.flush()
     except AuditError as error:
         return _fail(str(error), error.hint)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -316,6 +318,10 @@ def run(arguments: list[str]) -> int:
         # Whoever read the output has seen enough.
         sys.stderr.close()
         return EXIT_OK
+    except OSError as error:
+        # Files are told of by name where they are used; what is left is the output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _fail(f"cannot write the output: {reason(error)}", "")
     return code if isinstance(code, int) else EXIT_OK
 
 

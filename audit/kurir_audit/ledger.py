@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from kurir_audit.books import Bill, Books, Month, Name
 from kurir_audit.capture import reason
@@ -30,6 +30,8 @@ from kurir_wire.errors import WireError
 from kurir_wire.ids import Hash, RelayId
 from kurir_wire.merkle import Growing
 from kurir_wire.relaycert import RelayCert
+
+ENDS_BEFORE: Final = "ends before; take a newer export, and if there is none it was cut off"
 
 
 @dataclass(slots=True)
@@ -94,10 +96,25 @@ def missing(account: Account, note_file: Path) -> str | None:
     except LedgerError as error:
         return f"{note_file}: {error}"
     if kept.size > len(account.hashes):
-        return f"{note_file} is signed over {kept.size} entries, and {account.file} has fewer"
+        return f"{note_file} is signed over {kept.size} entries, and {account.file} {ENDS_BEFORE}"
     if Growing(account.hashes[: kept.size]).root() != kept.root:
         return f"{note_file} and {account.file} are two ledgers of one relay"
     return None
+
+
+def longest(accounts: Iterable[Account]) -> list[Account]:
+    """Of each relay the export with the most entries, of those that hold: an older one ends before
+    what came later."""
+    found: dict[RelayId | None, Account] = {}
+    for account in accounts:
+        before = found.setdefault(account.relay_id, account)
+        if _rank(account) > _rank(before):
+            found[account.relay_id] = account
+    return list(found.values())
+
+
+def _rank(account: Account) -> tuple[bool, int]:
+    return account.fault is None, len(account.hashes)
 
 
 def forks(accounts: Iterable[Account]) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from kurir_audit.books import Month, Name
 from kurir_audit.capture import reason
 from kurir_audit.errors import EvidenceFileError
-from kurir_audit.ledger import Account
+from kurir_audit.ledger import ENDS_BEFORE, Account
 from kurir_billing.dates import show_month
 from kurir_billing.errors import InvoiceError, LedgerError
 from kurir_billing.head import head_for
@@ -64,7 +64,7 @@ def _known(account: Account, invoice: Invoice) -> dict[int, Hash]:
     size = open_checkpoint(invoice.standing.checkpoint, cert.checkpoint_pk, cert.relay_id).size
     if size > len(account.hashes):
         raise LedgerError(
-            f"checkpoint: is signed over {size} entries, and {account.file} has fewer"
+            f"checkpoint: is signed over {size} entries, and {account.file} {ENDS_BEFORE}"
         )
     return {size: Growing(account.hashes[:size]).root()}
 

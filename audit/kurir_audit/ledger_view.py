@@ -39,8 +39,10 @@ def verdict(accounts: list[Account], forks: list[str]) -> Text:
     faults = [f"{account.file}, {account.fault}" for account in accounts if account.fault]
     for fault in (*faults, *forks):
         text.append(f"differs: {fault}\n", style="bold red")
-    if faults or forks:
+    if faults:
         text.append("this ledger does not hold", style="bold red")
+    elif forks:
+        text.append("these do not agree", style="bold red")
     else:
         text.append(
             "every leaf signed, opened, priced by its card and there once; "

@@ -130,7 +130,7 @@ def _accept(chat: Chat, event: Sent, tariff: Tariff, cards: Cards) -> Accepted |
         market,
         category,
         window_open=is_open(chat.wrote, WINDOW, now),
-        entry_granted=chat.entry_since is None and is_open(chat.entry_granted, WINDOW, now),
+        entry_granted=is_open(chat.entry_granted, WINDOW, now),
         entry_open=is_open(chat.entry_since, PASS_LENGTH[PassKind.ENTRY], now),
         conversation=chat.conversation_class if in_conversation else None,
     )

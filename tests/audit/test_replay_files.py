@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
+import subprocess
+import sys
 from itertools import combinations_with_replacement, permutations
 from pathlib import Path
 
@@ -196,3 +200,36 @@ def test_known_fields_where_they_mean_nothing(bill: Bill, k: str, more: Row) -> 
     assert full != rows
     assert bill("reply-2018", full) == found
     assert bill("reply-2018", full + rows) == found
+
+
+def bill_it(file: Path, *options: str, most: int, to: Path | None = None) -> tuple[int, str]:
+    """The command in a process of its own, which may write files of ``most`` bytes."""
+    with (to or Path(os.devnull)).open("wb") as output:
+        done = subprocess.run(
+            [sys.executable, "-m", "kurir_audit", "bill", file, "--tariff", "flat", *options],
+            stdout=output,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)),
+            check=False,
+        )
+    return done.returncode, done.stderr
+
+
+def test_what_cannot_be_written_is_said_and_leaves_what_was_there(tmp_path: Path) -> None:
+    file, out = tmp_path / "events.jsonl", tmp_path / "bill.jsonl"
+    rows = [row for n in range(2_000) for row in sent(T, f"m{n}")]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    out.write_text("the former\n")
+    code, said = bill_it(file, "--out", str(out), most=10_000)
+    assert code == 2
+    assert said.startswith(f"error: cannot write {out}: ")
+    assert said.count("\n") == 1
+    assert out.read_text() == "the former\n"
+    assert sorted(tmp_path.iterdir()) == [out, file]
+    code, said = bill_it(file, most=10_000, to=tmp_path / "shown")
+    assert (code, said) == (2, "error: cannot write the output: file too large\n")
+    assert bill_it(file, "--out", str(out), most=10_000_000) == (0, "")
+    assert len(out.read_text().splitlines()) == 2_000
+    # What is no file is written to as it is.
+    assert bill_it(file, "--out", os.devnull, most=10_000) == (0, "")

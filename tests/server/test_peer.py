@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kurir_server.limits import DRAIN_BYTES, HAND_OVER_BYTES
+from kurir_server.limits import DRAIN_BYTES, HAND_OVER_BYTES, STALL_SECONDS
 from kurir_server.peer import Outboxes, Peer
 
 
@@ -20,6 +20,7 @@ class Wire:
         self.calls: list[list[bytes]] = []
         self.said: tuple[int, str] | None = None
         self.was_cut = False
+        self.waits = 0
 
     @property
     def is_full(self) -> bool:
@@ -43,7 +44,7 @@ class Wire:
             self.peer.forget()
 
     def untaken(self) -> int:
-        return 0
+        return self.waits
 
     def cut(self) -> None:
         self.was_cut = True
@@ -107,6 +108,27 @@ def test_who_takes_again_may_be_sent_more_at_once() -> None:
     peer.go_on()
     assert told == [0, 0]
     assert (peer.size, outboxes.size) == (0, 0)
+
+
+def test_silence_before_a_frame_is_no_stall() -> None:
+    now = [0.0]
+    wire, outboxes = Wire(10**9), Outboxes(lambda: now[0])
+    peer = wire.peer = Peer(wire, b"net", outboxes)
+    for _ in range(3):
+        now[0] += 10 * STALL_SECONDS
+        wire.waits = 0
+        outboxes.look()
+        assert len(outboxes) == 0
+        peer.emit([bytes(10)])
+        wire.waits = 10
+        outboxes.look()
+        now[0] += STALL_SECONDS - 1
+        outboxes.look()
+        assert not wire.was_cut
+    now[0] += 1
+    outboxes.look()
+    assert wire.was_cut
+    assert len(outboxes) == 0
 
 
 STEPS = st.lists(

@@ -221,6 +221,8 @@ class Conformance(AboutMailboxes, AboutBusinesses, AboutCharges, AboutLedger, Ab
         assert stage.run(lambda rows: count(rows, 2)) == 1
         with pytest.raises(OurFaultError):
             stage.run(counted_only)
+        stage.run(lambda rows: rows.set_minute(7))  # somebody else's
+        assert other.read(lambda rows: count(rows, 7)) == 2
         assert stage.run(lambda rows: count(rows, 2)) == 2
         with pytest.raises(OurFaultError):
             stage.run(lambda rows: count(rows, 3, fails=True))
