@@ -125,6 +125,7 @@ class Bot:
         self._handler: Handler | None = None
         self._messenger: Messenger | None = None
         self._wake = asyncio.Event()
+        self._has_asked = False
 
     def message(self, handler: Handler) -> Handler:
         """Decorator: call this for each message of a customer, one at a time."""
@@ -210,6 +211,7 @@ class Bot:
 
     async def _connected(self, link: Link) -> None:
         await business.keep_fresh(self._profile, link)
+        self._has_asked = True
         self._wake.set()
 
     async def _renew(self) -> None:
@@ -227,7 +229,7 @@ class Bot:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            if not has_prices(messenger.profile.store):
+            if not self._has_asked and not has_prices(messenger.profile.store):
                 continue  # nothing can be answered before the first connection has brought them
             for message in messenger.unread():
                 await self._handle(message)

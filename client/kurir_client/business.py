@@ -13,6 +13,7 @@ from kurir_client import terms as own_terms
 from kurir_client.errors import RelayError, UsageError
 from kurir_client.link import Link
 from kurir_client.meeting import fetch_rate_card
+from kurir_client.offers import PRICES_OF
 from kurir_client.profile import Profile, check_name
 from kurir_client.schema import Mailbox, Role
 from kurir_crypto.keys import SigningKeyPair
@@ -66,7 +67,7 @@ async def register(profile: Profile, link: Link, legal_name: str) -> None:
     await _leave_card(profile, link, address)
     await prove(profile, link)
     await _refill(profile, link)
-    await fetch_terms(profile, link)
+    await fetch_prices(profile, link)
 
 
 def renew_keys(profile: Profile) -> None:
@@ -87,7 +88,8 @@ def needs_card(profile: Profile) -> bool:
 
 async def greet(profile: Profile, link: Link) -> None:
     """What a business does at each connection before it writes: say in a card what keys it has, if
-    the last one says otherwise; prove itself; take the operator's terms. Nothing for a person."""
+    the last one says otherwise; prove itself; take the rate card in force and the operator's terms.
+    Nothing for a person."""
     if not _is_registered(profile):
         return
     if needs_card(profile):
@@ -105,7 +107,19 @@ async def greet(profile: Profile, link: Link) -> None:
         with profile.store.transaction():
             profile.store.add_note(None, text, profile.clock())
         return  # what customers wrote is read all the same
+    await fetch_prices(profile, link)
+
+
+async def fetch_prices(profile: Profile, link: Link) -> None:
+    """Take all that a price follows from, over a connection that has proved itself: the rate card
+    in force and the operator's terms.
+
+    :raises RelayError: they are not in order
+    """
+    await fetch_rate_card(profile, link)
     await fetch_terms(profile, link)
+    with profile.store.transaction():
+        profile.store.put(PRICES_OF, str(profile.clock()).encode())
 
 
 async def fetch_terms(profile: Profile, link: Link) -> None:
@@ -134,8 +148,7 @@ async def keep_fresh(profile: Profile, link: Link) -> None:
         await _leave_card(profile, link, address)
     await prove(profile, link)
     await _refill(profile, link)
-    await fetch_rate_card(profile, link)
-    await fetch_terms(profile, link)
+    await fetch_prices(profile, link)
 
 
 async def prove(profile: Profile, link: Link) -> None:

@@ -19,7 +19,7 @@ from kurir_client.addresses import destination
 from kurir_client.content import Content
 from kurir_client.errors import RelayError
 from kurir_client.evidence import learn_pass
-from kurir_client.offers import cost, offer, refused, to_sign
+from kurir_client.offers import cost, offer, refused, to_sign, what_to_do
 from kurir_client.paid import Claim, PaidRoute, Unsigned, seal_paid
 from kurir_client.pause import LONG_PAUSE, PACE, Pause
 from kurir_client.profile import Profile
@@ -144,16 +144,13 @@ def take_refusal(
     own = store.charge(row.charge_hash)
     signed = None if own is None else unpack(own.line, charges.Line)
     quote = refusal.quote.line if refusal.quote else None
+    _ask_for_what_is_new(store, code, quote)
     if quote is not None and row.quote is None and _has_written_since(profile, row):
         store.sign_anew(row.n)
         return None
     if quote is not None and quote != signed and _is_acceptable(store, row, quote):
         # Whether the quote is right is checked when it is signed, by the card and the terms that it
         # names.
-        store.put("rate_card_wanted", quote.rate_card)
-        terms = own_terms.known(store)
-        if terms is not None and quote.tariff != terms.tariff:
-            store.put("terms_wanted", b"1")
         store.accept_quote(row.n, pack(quote))
         return None
     if row.wired_at is not None and refusal.now - row.wired_at >= STALE_AFTER:
@@ -168,7 +165,22 @@ def take_refusal(
         store.sign_anew(row.n)
         return None if is_new else Pause(PACE, codes.RATE)
     price = f"; it would cost {quote.list_price} micro-USD now" if quote else ""
-    return f"{REFUSAL_TEXT[code]} ({int(code)}){price}{_instead(profile, row, code)}"
+    if code is RefusalCode.NOT_APPROVED:  # it was approved once, or nothing had been signed
+        what = own_terms.revoked().what
+    else:
+        what = f"{REFUSAL_TEXT[code]} ({int(code)})"
+    return f"{what}{price}{_instead(profile, row, code)}"
+
+
+def _ask_for_what_is_new(store: Store, code: RefusalCode, quote: charges.Line | None) -> None:
+    """The relay prices by another card or other terms than those at hand, whether its price is
+    accepted or not: what is told before the next message has to follow from them."""
+    if quote is not None:
+        store.put("rate_card_wanted", quote.rate_card)
+    terms = own_terms.known(store)
+    is_other = quote is not None and terms is not None and quote.tariff != terms.tariff
+    if is_other or code is RefusalCode.NOT_APPROVED:
+        store.put("terms_wanted", b"1")
 
 
 def _has_written_since(profile: Profile, row: Outgoing) -> bool:
@@ -211,9 +223,10 @@ def _put_off(profile: Profile, row: Outgoing, pause: Pause, is_start: bool) -> N
 
 
 def _instead(profile: Profile, row: Outgoing, code: RefusalCode) -> str:
-    """What to do about a shut window, in words."""
+    """What to do about it, in words."""
     if code is not RefusalCode.OUTSIDE_WINDOW:
-        return ""
+        hint = what_to_do(code)
+        return f"; {hint}" if hint else ""
     store = profile.store
     contact = store.contact(row.contact)
     due = offer(store, contact, profile.clock(), Category(row.category))

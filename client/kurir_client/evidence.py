@@ -19,7 +19,7 @@ from kurir_client.addresses import destination
 from kurir_client.errors import PeerError
 from kurir_client.schema import Contact
 from kurir_client.store import Store
-from kurir_wire.cards import TIER_SMALL
+from kurir_client.terms import ask_no_evidence
 from kurir_wire.codec import pack, unpack
 from kurir_wire.ids import BusinessId, Hash, MailboxId, RelayId
 from kurir_wire.limits import CLOCK_SKEW
@@ -85,7 +85,6 @@ class Evidence:
         :raises BillingError: a tariff that is not known here
         """
         tariff = tariff_named(terms.tariff)
-        is_small = terms.tier == TIER_SMALL  # may send nothing without a grant
         grant = self.open_grant(now)
         if PassKind.CONVERSATION in tariff.passes:
             held = self.open_pass(PassKind.CONVERSATION, now)
@@ -98,7 +97,7 @@ class Evidence:
             first = self.open_entry(now)
             if first is not None:
                 return Shown(*first)
-        if tariff.flat_fee and not is_small:
+        if ask_no_evidence(terms):
             return Shown()
         return Shown(grant)
 

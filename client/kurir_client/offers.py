@@ -29,6 +29,8 @@ from kurir_wire.limits import CLOCK_SKEW
 NOT_ACCEPTED: Final = 131_042
 """The refusal to spend what nobody accepted, while the window is open: what business software knows
 as a question of payment. No relay sends it."""
+PRICES_OF: Final = "prices_of"
+"""Under which the store keeps when the relay last said by what it prices."""
 CATEGORIES: Final = {
     category.name.lower(): category for category in Category if category is not Category.NONE
 }
@@ -53,6 +55,7 @@ class Offer:
     conversation is paid already. ``conversation_until``, ``entry_until``: passes that hold.
     ``first_answer_until``: the first answer until then opens the entry window. ``starts_left``: how
     many customers may still be written to outside of their window, None for any number.
+    ``prices_of``: when the relay last told the prices in force, None if it is not known.
     ``may_lower``: what the end of the month may take off, in words.
     """
 
@@ -69,6 +72,7 @@ class Offer:
     first_answer_until: int | None
     starts_left: int | None
     may_lower: str
+    prices_of: int | None
 
     @property
     def closes_at(self) -> int | None:
@@ -128,6 +132,7 @@ def offer(store: Store, contact: Contact, now: int, wanted: Category = Category.
         first[0].closes_at if first else None,
         own_terms.starts_left(store),
         _may_lower(store, contact, tariff, category, due),
+        prices_of(store),
     )
 
 
@@ -167,6 +172,8 @@ def to_sign(
     :raises BillingError: a tariff that is not known here
     """
     terms, evidence = own_terms.need(store), evidence_of(store, contact)
+    if own_terms.are_revoked(store):
+        raise own_terms.revoked()
     _check_in_force(store, now)
     category = declared(tariff_named(terms.tariff), wanted)
     shown = evidence.to_show(terms, now)
@@ -241,6 +248,8 @@ def _line(
 ) -> Line | RefusalCode:
     if contact.market is None:
         raise PeerError(f"{contact.name} is not a customer")
+    if own_terms.are_revoked(store):
+        return RefusalCode.NOT_APPROVED
     if terms.tier == TIER_SMALL and shown.grant is None:
         return RefusalCode.OUTSIDE_WINDOW
     card, card_hash = current_rate_card(store)
@@ -267,8 +276,16 @@ def cost(store: Store, line: Line) -> int:
 
 
 def has_prices(store: Store) -> bool:
-    """Whether a rate card is at hand; each connection of a business takes the one in force."""
-    return store.get("rate_card") is not None
+    """Whether a rate card and terms that hold are at hand; each connection of a business takes
+    those in force."""
+    is_approved = own_terms.known(store) is not None and not own_terms.are_revoked(store)
+    return is_approved and store.get("rate_card") is not None
+
+
+def prices_of(store: Store) -> int | None:
+    """The second at which the relay last told the rate card in force and the terms."""
+    value = store.get(PRICES_OF)
+    return int(value) if value else None
 
 
 def current_rate_card(store: Store) -> tuple[RateCard, Hash]:
@@ -283,12 +300,25 @@ def _parsed(card: bytes) -> tuple[RateCard, Hash]:
     return parse(body), rate_card_hash(body)
 
 
+def what_to_do(code: RefusalCode) -> str:
+    """What helps where neither a price nor another category does; empty: nothing is known to."""
+    match code:
+        case RefusalCode.NOT_APPROVED:
+            return own_terms.revoked().hint
+        case RefusalCode.STOPPED_MARKETING:
+            return "send nothing more that is marketing, until the customer takes it again"
+        case _:
+            return ""
+
+
 def refused(due: Offer, name: str) -> RefusedError:
     """The refusal to send what nobody accepted to pay, or what cannot be sent now; with what to do
     instead."""
     word = "message" if due.category is Category.NONE else f"{due.category.name.lower()} message"
     if due.price_micro_usd is None:
         code = due.refusal or RefusalCode.BAD_PARAMETER
+        if code is RefusalCode.NOT_APPROVED:
+            return own_terms.revoked()
         hint = f"wait until {name} writes again"
         if due.otherwise is not None:
             accept = f" --max-price {due.otherwise}" if due.otherwise else ""

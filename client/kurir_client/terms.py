@@ -10,12 +10,13 @@ from __future__ import annotations
 from typing import Final
 
 from kurir_billing.kinds import REFUSAL_TEXT, RefusalCode
+from kurir_billing.tariffs import TARIFFS
 from kurir_billing.terms import Terms, open_terms
 from kurir_billing.ticket import open_ticket
 from kurir_client.errors import RefusedError, RelayError
 from kurir_client.profile import Profile
 from kurir_client.store import Store
-from kurir_wire.cards import TIER_NAMES
+from kurir_wire.cards import TIER_NAMES, TIER_SMALL
 from kurir_wire.errors import WireError
 from kurir_wire.frames import TermsAre
 from kurir_wire.ids import BusinessId
@@ -23,6 +24,7 @@ from kurir_wire.relaycert import RelayCert
 
 _TERMS: Final = "terms"
 _STARTS_LEFT: Final = "starts_left"
+_REVOKED: Final = "terms_revoked"
 
 
 def known(store: Store) -> Terms | None:
@@ -44,9 +46,32 @@ def need(store: Store) -> Terms:
     return found
 
 
+def ask_no_evidence(terms: Terms) -> bool:
+    """Whether the relay need not know if a customer has written, and so knows no starts. A small
+    business may send nothing without a grant."""
+    tariff = TARIFFS.get(terms.tariff)
+    return tariff is not None and tariff.flat_fee and terms.tier != TIER_SMALL
+
+
+def are_revoked(store: Store) -> bool:
+    """Whether the relay had no terms any more when it was last asked: the newest that were seen say
+    how things were priced, but nothing can be sent until terms come again."""
+    return bool(store.get(_REVOKED))
+
+
+def revoked() -> RefusedError:
+    """The refusal to send for a business that was approved once."""
+    code = RefusalCode.NOT_APPROVED
+    hint = "take it up with the operator of the relay; once approved again, send it again"
+    return RefusedError(f"the operator no longer approves this business ({int(code)})", hint, code)
+
+
 def starts_left(store: Store) -> int | None:
     """How many more customers could be written to outside of their window when the relay was last
-    asked; None for any number."""
+    asked; None for any number, also where nobody counts."""
+    terms = known(store)
+    if terms is not None and ask_no_evidence(terms):
+        return None
     value = store.get(_STARTS_LEFT)
     return int(value) if value else None
 
@@ -72,9 +97,12 @@ def take(profile: Profile, answer: TermsAre, cert: RelayCert, business_id: Busin
         store.drop_tickets(now)
         left = "" if answer.starts_left is None else str(answer.starts_left)
         store.put(_STARTS_LEFT, left.encode())
-        if new is None or answer.terms is None:
-            return
         former = known(store)
+        if new is None or answer.terms is None:
+            if former is not None and not are_revoked(store):
+                store.put(_REVOKED, b"1")
+                store.add_note(None, f"{revoked().what}: nothing can be sent now", now)
+            return
         if former is not None and new != former and new.issued <= former.issued:
             text = (
                 f"the relay shows older terms ({describe(new)}) than it did before "
@@ -83,6 +111,7 @@ def take(profile: Profile, answer: TermsAre, cert: RelayCert, business_id: Busin
             store.add_note(None, text, now)
             return
         store.put(_TERMS, answer.terms)
+        store.put(_REVOKED, b"")
         if former is not None and describe(new) != describe(former):
             text = f"the operator has changed the terms: {describe(new)}; before {describe(former)}"
             store.add_note(None, text, now)

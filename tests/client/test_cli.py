@@ -9,7 +9,9 @@ import pytest
 
 from kurir_client.cli import main, people
 from kurir_client.cli.output import Output, clock_time
+from kurir_client.cli.prices import tell_age
 from kurir_client.errors import ProfileError, RelayError
+from kurir_client.offers import PRICES_OF
 from kurir_client.schema import Message, Status
 from tests.client.pair import PASSPHRASE, Pair
 
@@ -43,6 +45,22 @@ def test_json_carries_no_control_character_of_others(capsys: pytest.CaptureFixtu
     printed = capsys.readouterr().out
     assert printed.strip().isascii()
     assert json.loads(printed)["text"] == text
+
+
+def test_prices_that_could_not_be_asked_for_say_of_which_day_they_are(
+    pair: Pair, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair.open_shop()
+    out = Output(as_json=False, ascii_only=False)
+    tell_age(out, pair.bob, "the relay does not answer")
+    with pair.bob.store.transaction():
+        pair.bob.store.put(PRICES_OF, b"1800000000")
+    tell_age(out, pair.bob, "the relay does not answer")
+    tell_age(out, pair.bob, "")
+    assert capsys.readouterr().out.splitlines() == [
+        "by the last known prices: the relay does not answer",
+        "by the last known prices of 15 Jan 2027: the relay does not answer",
+    ]
 
 
 def test_a_wrong_relay_leaves_no_profile_behind(

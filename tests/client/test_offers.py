@@ -9,7 +9,7 @@ from kurir_client import outbox
 from kurir_client.errors import RefusedError, UsageError
 from kurir_client.offers import NOT_ACCEPTED, category_named, offer, refused
 from kurir_client.schema import Contact, Status
-from kurir_wire.cards import TIER_SMALL
+from kurir_wire.cards import TIER_PLATFORM, TIER_SMALL
 from kurir_wire.ids import DAY
 from tests.client.pair import START, Pair
 from tests.client.verdicts import hashed, receipt, say, status
@@ -76,6 +76,24 @@ def test_a_flat_fee_shows_the_relay_no_evidence(pair: Pair) -> None:
     (ready,) = pair.prepare(pair.bob)
     charge, _ = hashed(pair, ready)
     assert (charge.grant, charge.line.klass, charge.line.list_price) == (None, Class.IN_WINDOW, 0)
+
+
+@pytest.mark.parametrize(
+    ("tariff", "tier", "left"),
+    [
+        ("flat", TIER_PLATFORM, None),
+        ("flat", TIER_SMALL, 250),
+        ("reply-2018", TIER_PLATFORM, 250),
+    ],
+)
+def test_starts_are_left_where_they_are_counted(
+    pair: Pair, tariff: str, tier: int, left: int | None
+) -> None:
+    _, siti = pair.open_shop(tariff)
+    with pair.bob.store.transaction():
+        pair.bob.store.put("terms", pair.agree(tariff, tier, starts=250))
+        pair.bob.store.put("starts_left", b"250")
+    assert offer(pair.bob.store, siti, pair.clock.now).starts_left == left
 
 
 @pytest.mark.parametrize("tariff", ["flat", "reply-2018"])

@@ -77,6 +77,35 @@ def test_older_terms_never_come_back(pair: Pair) -> None:
     assert tariff(pair) == "message-2026"
 
 
+def test_without_terms_any_more_there_is_no_price_until_they_come_again(pair: Pair) -> None:
+    _, siti = pair.open_shop()
+    for _ in range(2):
+        take(pair, None)
+    due = offer(pair.bob.store, siti, pair.clock.now)
+    assert (due.price_micro_usd, due.otherwise, due.refusal) == (None, None, 133_010)
+    assert due.window is not None
+    (told,) = notes(pair)
+    assert "no longer approves this business (133010)" in told
+    inner_id = say(pair, pair.bob, siti, "hello")
+    assert pair.prepare(pair.bob) == []
+    assert status(pair.bob, inner_id) is Status.FAILED
+    assert terms.revoked().hint in notes(pair)[-1]
+    take(pair, pair.agree("flat", issued=START - 1))  # older ones do not bring it back
+    assert offer(pair.bob.store, siti, pair.clock.now).price_micro_usd is None
+    take(pair, pair.agree("reply-2018"))
+    assert offer(pair.bob.store, siti, pair.clock.now).price_micro_usd == 0
+    take(pair, None)
+    assert [text for text in notes(pair) if "no longer approves" in text][1:]
+
+
+def test_a_business_that_was_never_approved_was_not_revoked(pair: Pair) -> None:
+    pair.open_shop()
+    with pair.bob.store.transaction():
+        pair.bob.store._run("DELETE FROM meta WHERE key = 'terms'")
+    take(pair, None)
+    assert (terms.are_revoked(pair.bob.store), notes(pair)) == (False, [])
+
+
 def test_what_the_operator_never_signed_is_refused_whole(pair: Pair) -> None:
     pair.open_shop()
     good = open_terms(pair.agree("message-2026", issued=START + 1))

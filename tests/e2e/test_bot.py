@@ -52,3 +52,27 @@ async def test_a_message_that_is_there_before_the_prices_are(
         serving.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await serving
+
+
+async def test_a_bot_without_approval_gets_its_messages_though_it_cannot_answer(
+    relay: Relay, shop: Person, customer: Person
+) -> None:
+    await asyncio.to_thread(customer.run, "send", "Metro Bus", "hello")
+    shown = await asyncio.to_thread(shop.run, "business", "status")
+    revoke = ("business", "revoke", shown[0]["business_id"], "--db", str(relay.db))
+    await asyncio.to_thread(relay.command, *revoke)
+    await asyncio.to_thread(shop.run, "business", "status")  # which is how it comes to know
+    bot = Bot(shop.home, PASSPHRASE, demo_clock(relay.clock))
+    came: asyncio.Queue[tuple[str, int | None]] = asyncio.Queue()
+
+    @bot.message
+    async def take(message: Incoming) -> None:
+        await came.put((message.text, message.customer.offer.refusal))
+
+    serving = asyncio.create_task(bot.serve())
+    try:
+        assert await asyncio.wait_for(came.get(), 20) == ("hello", 133_010)
+    finally:
+        serving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving

@@ -185,6 +185,8 @@ def test_a_customer_stops_marketing(tmp_path: Path, relay: Relay) -> None:
     words = ("business", "send", "Siti", "an ad", "--category", "marketing", "--max-price", "99999")
     refused = shop.run(*words, code=7)[-1]
     assert refused["refusal_code"] == 131_050
+    assert "until the customer takes it again" in refused["hint"]
+    assert refused["hint"] not in refused["error"]
     assert shop.run("business", "send", "Siti", "an answer")[0]["status"] == "stored"
     siti.run("mute", "Metro Bus", "marketing", "--undo")
     assert shop.run(*words)[0]["status"] == "stored"

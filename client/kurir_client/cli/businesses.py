@@ -24,7 +24,7 @@ from kurir_client import adjustments, invoices, terms
 from kurir_client import business as own
 from kurir_client.cli.invoices import invoice, remind, show_invoice
 from kurir_client.cli.output import Output
-from kurir_client.cli.prices import category_option, described, facts_of
+from kurir_client.cli.prices import ask_prices, category_option, described, facts_of, tell_age
 from kurir_client.cli.sending import deliver_now
 from kurir_client.cli.session import Options, pass_options, run
 from kurir_client.display import harmless
@@ -98,7 +98,8 @@ def business_status(options: Options) -> None:
     """Say how the relay shows this business to customers."""
     with options.profile() as profile:
         shown = run(_status(profile))
-        name = shown.legal_name or "not approved yet"
+        missing = "no longer" if terms.are_revoked(profile.store) else "not yet"
+        name = shown.legal_name or f"{missing} approved"
         options.out.line(
             f"{profile.name}: {name}, tier {TIER_NAMES[shown.tier]}",
             event="business",
@@ -139,9 +140,12 @@ async def _status(profile: Profile) -> own.Registered:
 @category_option
 @pass_options
 def customers(options: Options, category: str | None) -> None:
-    """List customers: which windows are open, and what a message costs now."""
+    """List customers: which windows are open, and what a message costs now.
+
+    Asks the relay by what it prices; if it does not answer, by what it said last.
+    """
     with options.profile() as profile:
-        _need_prices(profile)
+        why = _ask_prices(profile)
         found = [item for item in profile.store.contacts() if item.kind == Kind.CUSTOMER]
         for contact in found:
             due = offer(profile.store, contact, profile.clock(), category_named(category))
@@ -150,6 +154,7 @@ def customers(options: Options, category: str | None) -> None:
                 event="customer",
                 **facts_of(due, contact),
             )
+        tell_age(options.out, profile, why)
         if not found:
             options.out.hint("no customer has written yet; spread: kurir business link")
 
@@ -160,13 +165,17 @@ def customers(options: Options, category: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 @pass_options
 def business_price(options: Options, name: str, category: str | None, as_json: bool) -> None:
-    """Say what a message to the customer NAME would cost if it were sent now."""
+    """Say what a message to the customer NAME would cost if it were sent now.
+
+    Asks the relay by what it prices; if it does not answer, by what it said last.
+    """
     out = replace(options.out, as_json=options.out.as_json or as_json)
     with options.profile() as profile:
         contact = _customer(Messenger(profile), name)
-        _need_prices(profile)
+        why = _ask_prices(profile)
         due = offer(profile.store, contact, profile.clock(), category_named(category))
         out.line(f"{contact.name}: {described(due)}", event="price", **facts_of(due, contact))
+        tell_age(out, profile, why)
         if due.may_lower:
             out.hint(f"the invoice may ask for less: {due.may_lower}")
         if due.klass is Class.OUT_OF_WINDOW and due.starts_left is not None:
@@ -212,7 +221,12 @@ def business_send(
         wanted = category_named(category)
         due = offer(profile.store, contact, profile.clock(), wanted)
         if due.price_micro_usd is None or due.price_micro_usd > max_price:
-            raise refused(due, contact.name)
+            # It may cost less by now, or go again; what goes out is priced after connecting anyway.
+            why = ask_prices(profile)
+            due = offer(profile.store, contact, profile.clock(), wanted)
+            if due.price_micro_usd is None or due.price_micro_usd > max_price:
+                tell_age(options.out, profile, why)
+                raise refused(due, contact.name)
         _hint_category(options.out, due.tariff, category)
         inner_id = messenger.queue_text(
             contact, sys.stdin.read() if words == "-" else words, max_price, category=wanted
@@ -227,11 +241,21 @@ def business_send(
             raise
 
 
-def _need_prices(profile: Profile) -> None:
-    """A price is only as good as rate card and terms; ask once if one is not here yet."""
+def _need_prices(profile: Profile) -> bool:
+    """A price is only as good as rate card and terms; ask once if one is not here yet.
+
+    :returns: whether the relay was asked
+    """
     own.own_id(profile)
-    if profile.store.get("rate_card") is None or terms.known(profile.store) is None:
-        run(_status(profile))
+    if profile.store.get("rate_card") is not None and terms.known(profile.store) is not None:
+        return False
+    run(_status(profile))
+    return True
+
+
+def _ask_prices(profile: Profile) -> str:
+    """The same, and ask with little patience for what is here; see :func:`ask_prices`."""
+    return "" if _need_prices(profile) else ask_prices(profile)
 
 
 @business.command("invoice")

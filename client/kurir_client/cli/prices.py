@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import click
 
 from kurir_billing.kinds import Category
-from kurir_client.cli.output import clock_time
-from kurir_client.offers import CATEGORIES, Offer
+from kurir_client.cli.output import Output, clock_time
+from kurir_client.cli.session import run
+from kurir_client.errors import OfflineError, RelayError, UsageError
+from kurir_client.messenger import Messenger
+from kurir_client.offers import CATEGORIES, Offer, prices_of
+from kurir_client.profile import Profile
 from kurir_client.schema import Contact
 
+PATIENCE: Final = 5.0
+"""Seconds for which a price waits for the relay: the one that is known does as well, if told so."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 _CATEGORY_HELP: Final = (
@@ -24,6 +32,36 @@ def category_option(command: F) -> F:
     return click.option(
         "--category", type=click.Choice(list(CATEGORIES), case_sensitive=False), help=_CATEGORY_HELP
     )(command)
+
+
+def ask_prices(profile: Profile) -> str:
+    """Ask the relay by what it prices now, with little patience.
+
+    :returns: why what is known from before has to do; empty if the relay answered
+    """
+    try:
+        run(_ask(profile))
+    except TimeoutError:
+        return "the relay does not answer"
+    except (OfflineError, RelayError, UsageError) as error:
+        return error.what
+    at = prices_of(profile.store)
+    if at is None or abs(profile.clock() - at) > PATIENCE:
+        return "the relay does not take this business"
+    return ""
+
+
+async def _ask(profile: Profile) -> None:
+    async with asyncio.timeout(PATIENCE), Messenger(profile).online(reading=False):
+        pass  # each connection of a business takes them
+
+
+def tell_age(out: Output, profile: Profile, why: str) -> None:
+    """Say of when the prices are, if the relay was asked in vain."""
+    at = prices_of(profile.store)
+    if why:
+        day = "" if at is None else time.strftime(" of %d %b %Y", time.gmtime(at))
+        out.hint(f"by the last known prices{day}: {why}")
 
 
 def described(due: Offer) -> str:
@@ -64,4 +102,5 @@ def facts_of(due: Offer, contact: Contact) -> dict[str, object]:
         "first_answer_until": due.first_answer_until,
         "starts_left": due.starts_left,
         "may_lower": due.may_lower,
+        "prices_of": due.prices_of,
     }

@@ -9,12 +9,12 @@ from typing import Final
 import click
 
 from kurir_billing.answers import open_refusal
-from kurir_billing.kinds import Category
+from kurir_billing.kinds import Category, RefusalCode
 from kurir_client.cli.output import Output, category_of, clock_time
 from kurir_client.cli.session import Options, pass_options, run
 from kurir_client.errors import OfflineError, PeerError, RefusedError, RelayError, UsageError
 from kurir_client.messenger import Messenger
-from kurir_client.offers import cost
+from kurir_client.offers import cost, what_to_do
 from kurir_client.schema import Contact, Kind, Status
 from kurir_wire import codes
 
@@ -58,8 +58,10 @@ def deliver_now(out: Output, messenger: Messenger, contact: Contact, inner_id: b
         if answers:
             last = max(answers, key=lambda refusal: refusal.now)
             quoted = cost(store, last.quote.line) if last.quote else None
-            hint = f"accept the price: --max-price {quoted}" if quoted else ""
-            raise RefusedError(text, hint, last.code, quoted)
+            hint = what_to_do(RefusalCode(last.code))
+            if quoted:
+                hint = f"accept the price: --max-price {quoted}"
+            raise RefusedError(text.removesuffix(f"; {hint}"), hint, last.code, quoted)
         raise PeerError(text)
     if not waits and not messenger.can_send(contact):
         waits = f": fresh keys are being agreed with {contact.name}, it goes when that is done"
