@@ -109,7 +109,7 @@ def _log_lines(path: Path) -> Iterable[dict[str, object]]:
     for line in text.splitlines():
         try:
             value = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
         yield value if isinstance(value, dict) else {"line": line}
 

@@ -51,6 +51,15 @@ def test_the_same_for_programs(files: list[str], capsys: pytest.CaptureFixture[s
     assert found["log"][1] == {"line": "broken"}
 
 
+def test_a_log_line_that_is_no_json_of_ours(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["[" * 100_000, "[1]", "7", "{"]
+    (tmp_path / "relay.log").write_text("\n".join(lines))
+    assert run(["stored", *files, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["log"] == [{"line": line} for line in lines]
+
+
 def test_values_are_short_and_harmless() -> None:
     assert show(None) == "–"
     assert show(b"") == "empty"

@@ -174,7 +174,7 @@ def parsed(line: str) -> dict[str, Any] | None:
     """A line of JSON, or None if it is not an object."""
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
